@@ -1,0 +1,158 @@
+# `make help` lists what there is. Two virtual environments live beside the sources:
+#   .venv           the tools and the `checked` build (optimised, every assertion on), for tests and development.
+#                   The package is installed in place: an edit under python/ counts at once, Rust needs `make build`.
+#   .venv-release   the wheel that users get, for the demo and the benchmarks.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+MINUTES ?= 10
+DEMO ?=
+BENCH ?=
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+RELEASE_VENV := $(CURDIR)/.venv-release
+WHEELS := build/wheels
+PYTHON_SOURCES := python tests tools examples benches
+CHECKED := --profile checked --locked
+
+# pip has nothing to say about itself here, and a lock without the right hashes is refused.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# One interpreter for every cargo call: PyO3 would be built again for each new one.
+export PYO3_PYTHON := $(BIN)/python
+
+# ---- What people type first ------------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: doctor build-release ## release build, then the live demo on http://localhost:5007/ (DEMO="--auth" for more)
+	@exec $(RELEASE_VENV)/bin/python -m wse_server.demo $(DEMO)
+
+.PHONY: test
+test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
+	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \
+	    types stubtest docs-check test-python wheel wheel-smoke fuzz-short
+
+.PHONY: doctor
+doctor: ## say what is missing on this machine, if anything
+	@$(SHELL) tools/doctor.sh
+
+# ---- Building --------------------------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(VENV)/.ready ## the virtual environment with the tools, from requirements/dev.txt
+
+$(VENV)/.ready: requirements/dev.txt
+	@$(SHELL) tools/doctor.sh
+	$$($(SHELL) tools/doctor.sh --python) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(RELEASE_VENV)/.ready: requirements/run.txt
+	@$(SHELL) tools/doctor.sh
+	$$($(SHELL) tools/doctor.sh --python) -m venv --clear $(RELEASE_VENV)
+	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements/run.txt
+	@touch $@
+
+.PHONY: build
+build: $(VENV)/.ready ## the checked build, installed in .venv in place
+	VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop --quiet $(CHECKED)
+
+.PHONY: wheel
+wheel: $(RELEASE_VENV)/.ready ## the abi3 wheel for users, in build/wheels
+	@rm -rf $(WHEELS)
+	PYO3_PYTHON=$(RELEASE_VENV)/bin/python $(RELEASE_VENV)/bin/maturin build --release --locked --out $(WHEELS) \
+	    --interpreter $(RELEASE_VENV)/bin/python
+
+.PHONY: build-release
+build-release: wheel ## the wheel, installed in .venv-release
+	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl
+
+.PHONY: generate
+generate: $(VENV)/.ready ## write what is generated: stub, option and code tables, their reference pages
+	$(BIN)/python tools/generate.py
+
+.PHONY: lock
+lock: ## write requirements/*.txt from requirements/*.in
+	@test -x build/lock/bin/uv || { $$($(SHELL) tools/doctor.sh --python) -m venv build/lock && \
+	    build/lock/bin/python $(PIP_INSTALL) uv; }
+	@for name in run dev; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(LOCK) \
+	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+# ---- Checking --------------------------------------------------------------------------------------------------
+
+.PHONY: test-rust
+test-rust: $(VENV)/.ready ## cargo test, all crates but the binding, which Python tests
+	cargo test --quiet $(CHECKED) --workspace --exclude wse-py
+
+.PHONY: test-python
+test-python: $(VENV)/.ready ## pytest on what `make build` installed (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: lint-rust lint-python types ## clippy, ruff, mypy
+
+.PHONY: lint-rust
+lint-rust: $(VENV)/.ready
+	cargo clippy --quiet $(CHECKED) --workspace --all-targets -- -D warnings
+
+.PHONY: lint-python
+lint-python: $(VENV)/.ready
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+
+.PHONY: types
+types: $(VENV)/.ready ## mypy --strict
+	$(BIN)/mypy --strict
+
+.PHONY: stubtest
+stubtest: $(VENV)/.ready ## the stub of the native module against the module itself
+	MYPYPATH=python $(BIN)/stubtest wse_server._native
+
+.PHONY: generate-check
+generate-check: $(VENV)/.ready ## fail if a generated file is stale
+	$(BIN)/python tools/generate.py --check
+
+.PHONY: docs-check
+docs-check: $(VENV)/.ready ## links and paths in the documents lead somewhere
+	$(BIN)/python tools/check_docs.py
+
+.PHONY: format
+format: $(VENV)/.ready ## rustfmt and ruff format
+	cargo fmt --all
+	$(BIN)/ruff format $(PYTHON_SOURCES)
+	$(BIN)/ruff check --fix-only --quiet $(PYTHON_SOURCES)
+
+.PHONY: format-check
+format-check: $(VENV)/.ready
+	cargo fmt --all --check
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
+
+.PHONY: wheel-smoke
+wheel-smoke: $(VENV)/.ready ## the wheel in fresh environments under every CPython here
+	$(BIN)/python tools/wheel_smoke.py $(WHEELS)
+
+.PHONY: fuzz
+fuzz: ## fuzz the parsers for MINUTES (10), shared among the targets
+	$(SHELL) fuzz/run.sh $$(($(MINUTES) * 60))
+
+.PHONY: fuzz-short
+fuzz-short:
+	$(SHELL) fuzz/run.sh 30
+
+# ---- Measuring -------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: doctor build-release ## this build, the earlier release and the floor, interleaved (BENCH="--rounds 9")
+	$(RELEASE_VENV)/bin/python benches/run.py $(BENCH)
+
+.PHONY: clean
+clean: ## remove what was built, the virtual environments included
+	rm -rf build target fuzz/target .venv .venv-release .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f python/wse_server/_native*.so
