@@ -1,0 +1,36 @@
+"""Fixtures that any test may ask for. The classes behind them are in `support.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import support
+
+
+@pytest.fixture
+def server_factory() -> Iterator[Callable[..., support.Running]]:
+    """Starts servers with the options given and stops them all when the test is over."""
+    with ExitStack() as running:
+        yield lambda **options: running.enter_context(support.start_server(**options))
+
+
+@pytest.fixture
+def running(server_factory: Callable[..., support.Running]) -> support.Running:
+    """A server with default options, in drain mode."""
+    return server_factory()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return support.free_port()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The directory with the README."""
+    return Path(__file__).resolve().parent.parent
