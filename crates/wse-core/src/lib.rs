@@ -1,3 +1,22 @@
-//! wip
+//! The WebSocket engine without its world: bytes and the time in, values out.
+//!
+//! No socket, thread, lock, clock, random number or environment variable is read here; `clippy.toml` refuses them. In reading
+//! order: what comes in ([`http`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), what goes out ([`outbox`]),
+//! and the small state machines beside ([`wheel`], [`rate`]).
+
+// pub mod options;
 
 pub mod auth;
+pub mod http;
+pub mod websocket;
+
+pub mod protocol;
+pub mod topic;
+
+pub mod conn_id;
+pub mod keyed;
+pub mod outbox;
+pub mod rate;
+pub mod wheel;
+
+pub use conn_id::ConnId;
