@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -251,3 +255,72 @@ def _arguments(token: str | None, subprotocols: list[str] | None, options: dict[
     if subprotocols is not None:
         arguments["subprotocols"] = [Subprotocol(name) for name in subprotocols]
     return arguments
+
+
+class Program:
+    """A Python program that runs as a process of its own until it is interrupted. What it prints is kept.
+
+    Args:
+        command: What follows `python`, for example `["-m", "wse_server.demo"]`.
+    """
+
+    def __init__(self, *command: str | Path) -> None:
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, name="program-output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            self.lines.extend(line.rstrip("\n") for line in output)
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far, errors included."""
+        return "\n".join(self.lines)
+
+    def wait_for_port(self, port: int) -> None:
+        """Waits until the program listens; fails with its output if it ends before."""
+
+        def listening() -> bool:
+            assert self._process.poll() is None, f"ended with {self._process.poll()}:\n{self.output}"
+            return accepts(port)
+
+        wait_until(listening, f"nobody listens on {port}")
+
+    def wait_for_line(self, word: str) -> str:
+        """Waits for a line with `word` in it and returns the line."""
+        return wait_until(
+            lambda: next((line for line in self.lines if word in line), ""), f"no line with {word!r}"
+        )
+
+    def wait(self) -> int:
+        """Waits until it ends by itself and returns the exit status."""
+        try:
+            return self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"did not end:\n{self.output}") from None
+        finally:
+            self._reader.join(PATIENCE)
+
+    def stop(self, signum: signal.Signals = signal.SIGINT) -> int:
+        """Sends a signal, as Ctrl-C does unless told otherwise, and returns the exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signum)
+        return self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
