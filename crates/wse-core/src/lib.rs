@@ -4,7 +4,7 @@
 //! order: what comes in ([`http`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), what goes out ([`outbox`]),
 //! and the small state machines beside ([`wheel`], [`rate`]).
 
-// pub mod options;
+pub mod options;
 
 pub mod auth;
 pub mod http;

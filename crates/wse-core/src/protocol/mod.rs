@@ -1,7 +1,7 @@
 //! The client vocabulary: what is said in JSON, and the codes of errors and closes.
 
 pub mod category;
-// pub mod codes;
+pub mod codes;
 pub mod command;
 pub mod scan;
 pub mod time;

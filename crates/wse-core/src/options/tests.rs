@@ -1,0 +1,3 @@
+//! The rules, each with what it must refuse.
+
+use super::*;

@@ -1,0 +1,1 @@
+"""Makes Rust, Python and documentation from the declarations in spec/."""
