@@ -33,34 +33,31 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 /// The bytes of `text`, or `None` if [`encode`] could not have written it.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let (groups, tail) = text.as_bytes().as_chunks::<4>();
-    let mut bytes = Vec::with_capacity(groups.len() * 3 + 2);
-    for &group in groups {
+    let mut bytes = vec![0; groups.len() * 3];
+    let mut seen = 0;
+    for (&group, out) in groups.iter().zip(bytes.as_chunks_mut::<3>().0) {
         let [a, b, c, d] = group.map(|byte| VALUES[usize::from(byte)]);
-        if (a | b | c | d) & INVALID != 0 {
-            return None;
-        }
-        bytes.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]);
+        seen |= a | b | c | d;
+        *out = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
     }
     let value = |i: usize| VALUES[usize::from(tail[i])];
-    match tail.len() {
-        0 => {}
+    let dropped_bits = match tail.len() {
+        0 => 0,
         2 => {
-            let (a, b) = (value(0), value(1));
-            if (a | b) & INVALID != 0 || b & 0x0f != 0 {
-                return None;
-            }
+            let [a, b] = [value(0), value(1)];
+            seen |= a | b;
             bytes.push(a << 2 | b >> 4);
+            b & 0x0f
         }
         3 => {
-            let (a, b, c) = (value(0), value(1), value(2));
-            if (a | b | c) & INVALID != 0 || c & 0x03 != 0 {
-                return None;
-            }
+            let [a, b, c] = [value(0), value(1), value(2)];
+            seen |= a | b | c;
             bytes.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2]);
+            c & 0x03
         }
         _ => return None,
-    }
-    Some(bytes)
+    };
+    (seen & INVALID == 0 && dropped_bits == 0).then_some(bytes)
 }
 
 #[cfg(test)]

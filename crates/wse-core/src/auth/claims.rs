@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::TokenError;
+use super::json::{Json, Object};
 
 /// How far the clocks of the issuer and of this server may be apart, for `exp` and for `nbf`.
 pub const LEEWAY: Duration = Duration::from_secs(30);
@@ -46,8 +45,8 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Everything that does not depend on the time. Also tells `nbf`, which is of no use later.
-    pub(super) fn read(&self, claims: &Map<String, Value>) -> Result<(Claims, Option<f64>), TokenError> {
-        let subject = claims.get("sub").and_then(Value::as_str).filter(|text| !text.is_empty());
+    pub(super) fn read(&self, claims: &Object<'_>) -> Result<(Claims, Option<f64>), TokenError> {
+        let subject = claims.get("sub").and_then(Json::as_text).filter(|text| !text.is_empty());
         let subject = subject.ok_or(TokenError::Subject)?;
         let expires_at = claims.get("exp").and_then(numeric_date).ok_or(TokenError::Expiry)?;
         let not_before = match claims.get("nbf") {
@@ -55,7 +54,7 @@ impl Rules {
             Some(value) => Some(numeric_date(value).ok_or(TokenError::NotBefore)?),
         };
         if let Some(issuer) = &self.issuer
-            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+            && claims.get("iss").and_then(Json::as_text) != Some(issuer)
         {
             return Err(TokenError::Issuer);
         }
@@ -64,14 +63,14 @@ impl Rules {
         {
             return Err(TokenError::Audience);
         }
-        let topics = claims.get("wse_topics").map(|value| value.to_string().into());
+        let topics = claims.get("wse_topics").map(json_text);
         Ok((Claims { subject: subject.into(), expires_at, topics }, not_before))
     }
 
     /// All of it. The dates come last, so that "expired" means that nothing else is wrong.
-    pub(super) fn check(&self, claims: &Map<String, Value>, now: Duration) -> Result<Claims, TokenError> {
+    pub(super) fn check(&self, claims: &Object<'_>, now: Duration) -> Result<Claims, TokenError> {
         let (claims, not_before) = self.read(claims)?;
-        if not_before.is_some_and(|date| Duration::from_secs_f64(date) > now + LEEWAY) {
+        if not_before.is_some_and(|date| Duration::from_secs_f64(date) > now.saturating_add(LEEWAY)) {
             return Err(TokenError::NotYetValid);
         }
         if claims.has_expired(now) {
@@ -83,18 +82,23 @@ impl Rules {
 
 /// RFC 7519 section 2: "a JSON numeric value representing the number of seconds" since 1970; "non-integer values can be
 /// represented". A text, a boolean, a negative date and one past the year 9999 are none.
-fn numeric_date(value: &Value) -> Option<f64> {
-    let Value::Number(number) = value else { return None };
+fn numeric_date(value: &Json<'_>) -> Option<f64> {
+    let Json::Number(number) = value else { return None };
     number.as_f64().filter(|date| (0.0..=MAX_NUMERIC_DATE).contains(date))
 }
 
 /// RFC 7519 section 4.1.3: `aud` is one text or a list of them. A list with anything else in it names nobody.
-fn names_audience(value: &Value, audience: &str) -> bool {
+fn names_audience(value: &Json<'_>, audience: &str) -> bool {
     match value {
-        Value::String(text) => text == audience,
-        Value::Array(list) => {
-            list.iter().all(Value::is_string) && list.iter().any(|item| item.as_str() == Some(audience))
+        Json::Text(text) => text == audience,
+        Json::List(list) => {
+            list.iter().all(|item| item.as_text().is_some())
+                && list.iter().any(|item| item.as_text() == Some(audience))
         }
         _ => false,
     }
+}
+
+fn json_text(value: &Json<'_>) -> Box<str> {
+    serde_json::to_string(value).expect("a JSON value has a JSON text").into()
 }

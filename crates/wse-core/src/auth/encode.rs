@@ -1,11 +1,13 @@
 //! Making tokens: for the server's own clients, for tools and for tests.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 
 use super::claims::Rules;
+use super::json::Json;
 use super::{
     Algorithm, KeyError, MAX_TOKEN_LEN, TokenError, Verifier, VerifierConfig, base64url, json, keys,
 };
@@ -142,11 +144,10 @@ impl Minter {
         let mut added = String::new();
         for (name, value) in [("iss", &self.rules.issuer), ("aud", &self.rules.audience)] {
             if let Some(value) = value
-                && !object.contains_key(name)
+                && object.get(name).is_none()
             {
-                let value = Value::from(&**value);
-                added.push_str(&format!("{name:?}:{value},"));
-                object.insert(name.into(), value);
+                added.push_str(&format!("{name:?}:{},", Value::from(&**value)));
+                object.push(name, Json::Text(Cow::Borrowed(value)));
             }
         }
         self.rules.read(&object).map_err(EncodeError::WouldBeRefused)?;

@@ -85,7 +85,7 @@ fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<DecodingKey, String> {
         }
         _ => return Err(format!("is a PEM block of another kind; {allowed}")),
     }
-    let wrong_kind = || format!("is not a public key for {algorithm}; allowed: {}", kind(algorithm));
+    let wrong_kind = || format!("is not a usable public key for {algorithm}; allowed: {}", kind(algorithm));
     match algorithm {
         Algorithm::Hs256 => unreachable!("a shared secret is not a PEM key"),
         Algorithm::Rs256 => {
@@ -98,7 +98,7 @@ fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<DecodingKey, String> {
         }
         Algorithm::Es256 => {
             if !body.starts_with(P256_PUBLIC_KEY) {
-                return Err(wrong_kind());
+                return Err(wrong_kind() + ", not compressed");
             }
             DecodingKey::from_ec_pem(pem).map_err(|_| wrong_kind())
         }
@@ -108,23 +108,23 @@ fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<DecodingKey, String> {
 
 fn private_key(algorithm: Algorithm, pem: &[u8]) -> Result<EncodingKey, String> {
     let allowed = format!("allowed with {algorithm}: an unencrypted PEM private key (BEGIN PRIVATE KEY)");
+    if find(pem, b"-----BEGIN EC PRIVATE KEY-----").is_some() {
+        return Err(format!(
+            "is in the older form BEGIN EC PRIVATE KEY; {allowed}, as written by: \
+             openssl pkcs8 -topk8 -nocrypt -in FILE"
+        ));
+    }
     let (label, _) = pem_block(pem).ok_or_else(|| format!("is not one PEM block; {allowed}"))?;
     match label {
         "PRIVATE KEY" => {}
         "RSA PRIVATE KEY" if algorithm == Algorithm::Rs256 => {}
-        "EC PRIVATE KEY" => {
-            return Err(format!(
-                "is in the older form BEGIN EC PRIVATE KEY; {allowed}, as written by: \
-                 openssl pkcs8 -topk8 -nocrypt -in FILE"
-            ));
-        }
         "ENCRYPTED PRIVATE KEY" => return Err(format!("is encrypted; {allowed}")),
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {
             return Err(format!("is a public key, which can't sign; {allowed}"));
         }
         _ => return Err(format!("is a PEM block of another kind; {allowed}")),
     }
-    let wrong_kind = || format!("is not a private key for {algorithm}; allowed: {}", kind(algorithm));
+    let wrong_kind = || format!("is not a usable private key for {algorithm}; allowed: {}", kind(algorithm));
     let key = match algorithm {
         Algorithm::Hs256 => unreachable!("a shared secret is not a PEM key"),
         Algorithm::Rs256 => EncodingKey::from_rsa_pem(pem),
@@ -152,7 +152,7 @@ const fn kind(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Hs256 => "at least 32 secret bytes",
         Algorithm::Rs256 => "RSA of 2048 to 8192 bits",
-        Algorithm::Es256 => "the curve P-256 (prime256v1), uncompressed",
+        Algorithm::Es256 => "the curve P-256 (prime256v1)",
         Algorithm::EdDsa => "Ed25519",
     }
 }

@@ -20,6 +20,9 @@ mod keys;
 mod token_source;
 mod verifier;
 
+#[cfg(test)]
+mod tests;
+
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{Claims, LEEWAY, MAX_NUMERIC_DATE};
 pub use encode::{EncodeError, Minter, SigningKey, encode};

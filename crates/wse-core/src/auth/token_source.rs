@@ -29,7 +29,7 @@ pub struct Presented<'a> {
 }
 
 /// Finds the token of an upgrade request in the values of its `Cookie`, `Authorization` and `Sec-WebSocket-Protocol`
-/// headers, each as often as the request has it.
+/// headers, each as often as the request has it. Without a `cookie_name` no cookie is looked at.
 ///
 /// The first place that offers anything decides: a bad token there is not saved by a good one elsewhere. `None` says
 /// that no place offered any (`AUTH_REQUIRED`); everything else that is wrong is `AUTH_FAILED`.
@@ -37,20 +37,28 @@ pub struct Presented<'a> {
 /// Two different tokens in one place are refused. Nothing in the request says which of two cookies of one name was
 /// set by whom, so choosing one would let the neighbour under another subdomain or path choose the user.
 pub fn find_token<'a>(
-    cookie_name: &str,
+    cookie_name: Option<&str>,
     cookies: impl IntoIterator<Item = &'a [u8]>,
     authorization: impl IntoIterator<Item = &'a [u8]>,
     subprotocols: impl IntoIterator<Item = &'a [u8]>,
 ) -> Option<Presented<'a>> {
-    let cookies = cookies.into_iter().flat_map(|header| header.split(|byte| *byte == b';'));
-    let from_cookies = only_one(cookies.filter_map(|pair| cookie_value(pair, cookie_name.as_bytes())));
-    if let Some(token) = from_cookies {
+    if let Some(name) = cookie_name
+        && let Some(token) = from_cookies(cookies, name)
+    {
         return Some(Presented { source: TokenSource::Cookie, token });
     }
     if let Some(token) = only_one(authorization.into_iter().filter_map(bearer_credentials)) {
         return Some(Presented { source: TokenSource::Authorization, token });
     }
     from_subprotocols(subprotocols).map(|token| Presented { source: TokenSource::Subprotocol, token })
+}
+
+fn from_cookies<'a>(
+    headers: impl IntoIterator<Item = &'a [u8]>,
+    name: &str,
+) -> Option<Result<&'a str, TokenError>> {
+    let pairs = headers.into_iter().flat_map(|header| header.split(|byte| *byte == b';'));
+    only_one(pairs.filter_map(|pair| cookie_value(pair, name.as_bytes())))
 }
 
 /// The value in one `name=value` of a `Cookie` header (RFC 6265 section 4.2.1). Names are compared with their case; the

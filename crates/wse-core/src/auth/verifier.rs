@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
-use serde_json::Value;
 
 use super::claims::Rules;
+use super::json::Json;
 use super::{Algorithm, Claims, KeyError, TokenError, base64url, json, keys};
 
 /// The longest token that is looked at, in bytes.
@@ -115,20 +115,20 @@ impl Verifier {
     fn check_header(&self, header: &[u8]) -> Result<(), TokenError> {
         let header = json::parse_object(header).ok_or(TokenError::Header)?;
         match header.get("alg") {
-            Some(Value::String(name)) if name == self.algorithm.as_str() => {}
-            Some(Value::String(_)) => return Err(TokenError::Algorithm),
+            Some(Json::Text(name)) if name == self.algorithm.as_str() => {}
+            Some(Json::Text(_)) => return Err(TokenError::Algorithm),
             _ => return Err(TokenError::Header),
         }
         // RFC 7515 section 4.1.11: a reader that does not understand an extension listed here "MUST" refuse the token.
         // This one understands none, and an empty or misshapen list is refused by the same section. RFC 7797 section 7
         // forbids an unencoded payload (`b64` false) in a JWT, listed or not.
-        if header.contains_key("crit") || header.get("b64").is_some_and(|value| *value != Value::Bool(true)) {
+        if header.get("crit").is_some() || header.get("b64").is_some_and(|value| *value != Json::Bool(true)) {
             return Err(TokenError::Critical);
         }
         match (header.get("kid"), &self.key_id) {
-            (Some(Value::String(kid)), Some(expected)) if **kid == **expected => Ok(()),
-            (Some(Value::String(_)) | None, None) => Ok(()),
-            (Some(Value::String(_)) | None, Some(_)) => Err(TokenError::KeyId),
+            (Some(Json::Text(kid)), Some(expected)) if **kid == **expected => Ok(()),
+            (Some(Json::Text(_)) | None, None) => Ok(()),
+            (Some(Json::Text(_)) | None, Some(_)) => Err(TokenError::KeyId),
             // RFC 7515 section 4.1.4: the value "MUST be a case-sensitive string".
             (Some(_), _) => Err(TokenError::Header),
         }
