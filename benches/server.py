@@ -1,0 +1,203 @@
+"""The server that is measured, through the public API alone, so that it runs on earlier releases too.
+
+Work, chosen by the second argument:
+
+    flood   publish to the topic "bench" as fast as Python can, one message a call
+    many    the same with ready strings, by `broadcast_many` where there is one, by a loop over them otherwise
+    paced   publish RATE messages a second
+    sink    count what clients send
+    echo    send each text back to where it came from
+    idle    do nothing but what keeps connections
+
+Publishing begins when CLIENTS connections are subscribed. The harness talks to the process line by line, JSON
+on stdin and stdout: first comes `{"ready": ...}`, then one answer for each request. When stdin ends, so does
+the server; nothing is left behind by a harness that was killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import resource
+import socket
+import sys
+import threading
+import time
+from importlib.metadata import version
+from typing import Any
+
+from wse_server import RustWSEServer
+
+TOPIC = "bench"
+DRAIN_COUNT = 4096
+DRAIN_TIMEOUT_MS = 50
+READY_STRINGS = 256
+PUBLISHING = {"flood", "many", "paced"}
+TICK = '{"c":"U","t":"tick","p":{"seq":%d,"ts_us":%d,"s":"ES","px":5234.75,"q":2,"pad":""}}'
+
+
+class Bench:
+    """One server and what it does with its clients."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.work: str = arguments.work
+        self.clients: int = arguments.clients
+        self.rate: float = arguments.rate
+        self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
+        self.counts = {"connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
+        options: dict[str, Any] = {
+            "max_connections": 50_000,
+            "rate_limit_capacity": 1e12,
+            "rate_limit_refill": 1e12,
+            "max_inbound_queue_size": 1 << 20,
+        }
+        if arguments.jwt_secret:
+            options["jwt_secret"] = arguments.jwt_secret.encode()
+        self.server = RustWSEServer("127.0.0.1", arguments.port, **options)
+
+    def start(self, port: int) -> None:
+        """Start serving; returns when the port accepts, which the earlier release does not promise."""
+        self.server.enable_drain_mode()
+        self.server.start()
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        drain = {"sink": self.drain_counting, "echo": self.drain_echoing}.get(
+            self.work, self.drain_connections
+        )
+        threading.Thread(target=drain, daemon=True).start()
+        publish = {"flood": self.flood, "many": self.flood_many, "paced": self.pace}.get(self.work)
+        if publish:
+            threading.Thread(target=publish, daemon=True).start()
+
+    # The three loops differ so that each does nothing that its measurement is not about.
+
+    def drain_connections(self) -> None:
+        while True:
+            for kind, connection, _ in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
+                if kind in {"connect", "auth_connect"}:
+                    self.counts["connects"] += 1
+                    if self.subscribe:
+                        self.server.subscribe_connection(connection, [TOPIC])
+                elif kind == "disconnect":
+                    self.counts["disconnects"] += 1
+
+    def drain_counting(self) -> None:
+        while True:
+            dicts = texts = 0
+            for kind, _, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
+                if kind == "msg":
+                    dicts += 1
+                    if not isinstance(data, dict):
+                        raise TypeError(f"a msg event holds {type(data)}")
+                elif kind == "raw":
+                    texts += 1
+            self.counts["dicts"] += dicts
+            self.counts["texts"] += texts
+
+    def drain_echoing(self) -> None:
+        send = self.server.send
+        while True:
+            for kind, connection, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
+                if kind == "raw":
+                    send(connection, data)
+
+    def wait_for_subscribers(self) -> None:
+        while self.server.get_topic_subscriber_count(TOPIC) < self.clients:
+            time.sleep(0.01)
+
+    def flood(self) -> None:
+        self.wait_for_subscribers()
+        broadcast, counts = self.server.broadcast_local, self.counts
+        for seq in itertools.count():
+            broadcast(TOPIC, TICK % (seq, time.time_ns() // 1000))
+            counts["published"] = seq + 1
+
+    def flood_many(self) -> None:
+        strings = [TICK % (seq, time.time_ns() // 1000) for seq in range(READY_STRINGS)]
+        self.wait_for_subscribers()
+        broadcast_many = getattr(self.server, "broadcast_many", None)
+        broadcast = self.server.broadcast_local
+        while True:
+            if broadcast_many:
+                broadcast_many(TOPIC, strings)
+            else:
+                for text in strings:
+                    broadcast(TOPIC, text)
+            self.counts["published"] += len(strings)
+
+    def pace(self) -> None:
+        self.wait_for_subscribers()
+        start = time.perf_counter()
+        for seq in itertools.count():
+            self.server.broadcast_local(TOPIC, TICK % (seq, time.time_ns() // 1000))
+            self.counts["published"] = seq + 1
+            ahead = start + (seq + 1) / self.rate - time.perf_counter()
+            if ahead > 0:
+                time.sleep(ahead)
+
+    def burst(self, kind: str, messages: int, size: int) -> dict[str, Any]:
+        """Send each client `messages` of `size` bytes: all the same by topic, or its own by `send`."""
+        body = "x" * (size - 30)
+        if kind == "publish":
+            for seq in range(messages):
+                self.server.broadcast_local(TOPIC, f'{{"c":"U","n":{seq},"x":"{body}"}}')
+        else:
+            for client, connection in enumerate(self.server.get_connections()):
+                for _ in range(messages):
+                    self.server.send(connection, f'{{"c":"U","n":{client},"x":"{body}"}}')
+        return {"sent": messages}
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "at": time.perf_counter(),
+            **self.counts,
+            "connections": self.server.get_connection_count(),
+            "subscribers": self.server.get_topic_subscriber_count(TOPIC),
+            "inbound_dropped": self.server.inbound_dropped_count(),
+        }
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        do = request.pop("do")
+        if do == "stats":
+            return self.stats()
+        if do == "burst":
+            return self.burst(**request)
+        raise ValueError(f"unknown request {do!r}; there are 'stats' and 'burst'")
+
+
+def say(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("port", type=int)
+    parser.add_argument("work", choices=["flood", "many", "paced", "sink", "echo", "idle"])
+    parser.add_argument("--clients", type=int, default=1, help="subscribers to wait for before publishing")
+    parser.add_argument("--rate", type=float, default=1000, help="messages a second of `paced`")
+    parser.add_argument("--subscribe", action="store_true", help="subscribe every client to the topic")
+    parser.add_argument("--jwt-secret", default="", help="demand HS256 tokens made with this")
+    arguments = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    bench = Bench(arguments)
+    bench.start(arguments.port)
+    say({"ready": True, "python": platform.python_version(), "wse-server": version("wse-server")})
+    for line in sys.stdin:
+        say(bench.answer(json.loads(line)))
+    # No clean stop: a server that hangs in one must not keep the harness waiting.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""All rows of the table, with what they must reach."""
+
+from __future__ import annotations
+
+from wsebench import connecting, fanout, inbound, resting
+from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
+
+DELIVERIES = "deliveries"
+CPU_PER_DELIVERY = "CPU per delivery"
+
+WORKLOADS = (
+    Workload(
+        "flood-10",
+        "flood, 10 subscribers",
+        fanout.flood(10),
+        (
+            Figure("rate", DELIVERIES, Unit.PER_SECOND, times_at_least(1.3)),
+            Figure("peak_mb", "peak memory", Unit.MEGABYTES),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "many-10",
+        "ready strings by `broadcast_many`, 10 subscribers",
+        fanout.flood_many(10),
+        (
+            Figure("rate", DELIVERIES, Unit.PER_SECOND, times_at_least(4)),
+            Figure("peak_mb", "peak memory", Unit.MEGABYTES),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "flood-100",
+        "flood, 100 subscribers",
+        fanout.flood(100),
+        (
+            Figure("rate", DELIVERIES, Unit.PER_SECOND, times_at_least(4)),
+            Figure("peak_mb", "peak memory", Unit.MEGABYTES, at_most(40)),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "flood-1000",
+        "flood, 1,000 subscribers",
+        fanout.flood(1000),
+        (
+            Figure("rate", DELIVERIES, Unit.PER_SECOND, times_at_least(10)),
+            Figure("growth_mb", "memory growth", Unit.MEGABYTES, at_most(64)),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "paced-100",
+        "paced, 100 subscribers x 1,000/s",
+        fanout.paced(100, 1000),
+        (
+            Figure("p50_ms", "p50", Unit.MILLISECONDS, times_at_most(0.95)),
+            Figure("p99_ms", "p99", Unit.MILLISECONDS, times_at_most(1.0)),
+            Figure("cpu_us", CPU_PER_DELIVERY, Unit.MICROSECONDS, times_at_most(0.9)),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "paced-1000",
+        "paced, 1,000 subscribers x 100/s",
+        fanout.paced(1000, 100),
+        (
+            Figure("p50_ms", "p50", Unit.MILLISECONDS, times_at_most(0.85)),
+            Figure("p99_ms", "p99", Unit.MILLISECONDS),
+            Figure("cpu_us", CPU_PER_DELIVERY, Unit.MICROSECONDS, times_at_most(0.85)),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "inbound-json",
+        "inbound JSON to dicts",
+        inbound.flood("dicts"),
+        (Figure("rate", "messages", Unit.PER_SECOND, times_at_least(3)),),
+    ),
+    Workload(
+        "inbound-text",
+        "inbound text",
+        inbound.flood("texts"),
+        (Figure("rate", "messages", Unit.PER_SECOND, times_at_least(2.5)),),
+    ),
+    Workload(
+        "echo-100",
+        "echo through Python, 100 clients",
+        inbound.echo(100),
+        (
+            Figure("rate", "echoes", Unit.PER_SECOND, times_at_least(2.5)),
+            Figure("p99_us", "p99", Unit.MICROSECONDS),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "echo-1",
+        "echo through Python, one client",
+        inbound.echo(1),
+        (
+            Figure("p50_us", "round trip p50", Unit.MICROSECONDS, times_at_most(0.9)),
+            Figure("cpu_us", "CPU per round trip", Unit.MICROSECONDS),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "connect",
+        "2,000 connects without JWT, 256 at once",
+        connecting.connect(at_once=256),
+        (
+            Figure("rate", "connects", Unit.PER_SECOND, times_at_least(8)),
+            Figure("cpu_us", "CPU per connect", Unit.MICROSECONDS),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "connect-64",
+        "the same, 64 at once",
+        connecting.connect(at_once=64),
+        (
+            Figure("rate", "connects", Unit.PER_SECOND),
+            Figure("cpu_us", "CPU per connect", Unit.MICROSECONDS),
+        ),
+        floor=True,
+    ),
+    Workload(
+        "connect-jwt",
+        "2,000 connects with HS256, 256 at once",
+        connecting.connect(at_once=256, jwt=True),
+        (
+            Figure("rate", "connects", Unit.PER_SECOND, at_least(15_000)),
+            Figure("cpu_us", "CPU per connect", Unit.MICROSECONDS),
+        ),
+    ),
+    Workload(
+        "idle-memory",
+        "idle authenticated client, one subscription",
+        resting.idle_memory,
+        (Figure("per_client", "memory per client", Unit.BYTES, at_most(1024)),),
+    ),
+    Workload(
+        "burst-publish",
+        "after 200 MB to 1,000 clients by topic",
+        resting.burst("publish", 2000),
+        (
+            Figure("held_mb", "held meanwhile", Unit.MEGABYTES),
+            Figure("left_mb", "above idle after 10 s", Unit.MEGABYTES, at_most(20)),
+        ),
+    ),
+    Workload(
+        "burst-send",
+        "after 200 MB to 1,000 clients one by one",
+        resting.burst("send", 20),
+        (
+            Figure("held_mb", "held meanwhile", Unit.MEGABYTES),
+            Figure("left_mb", "above idle after 10 s", Unit.MEGABYTES, at_most(20)),
+        ),
+    ),
+    Workload(
+        "idle-cpu",
+        "10,000 idle clients, default pings",
+        resting.idle_cpu,
+        (
+            Figure("cpu_percent", "of a core", Unit.PERCENT, at_most(2)),
+            Figure("pings", "pings per client", Unit.COUNT),
+        ),
+    ),
+)
