@@ -8,7 +8,7 @@ from .options import SOURCE, Option
 from .header import notice
 
 CORE = "crates/wse-core/src/options/generated.rs"
-BINDING = "crates/wse-py/src/options_generated.rs"
+BINDING = "crates/wse-py/src/options/generated.rs"
 
 FIELD_TYPES = {
     "integer": "usize",
@@ -254,10 +254,10 @@ def binding(options: list[Option]) -> str:
 use pyo3::prelude::*;
 use wse_core::options::{{Options, spec}};
 
-use crate::options::convert;
+use super::convert;
 
 /// Converts one keyword argument and puts it where it belongs. False means that there is no such option.
-pub(crate) fn set(options: &mut Options, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {{
+pub(super) fn set(options: &mut Options, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {{
 match name {{
 {arms}
 _ => return Ok(false),

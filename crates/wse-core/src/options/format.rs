@@ -1,5 +1,9 @@
 //! What text must look like to mean something: a path, a cookie name, an origin.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::{OptionError, OptionSpec, Secret, range, spec};
 use crate::http::origin::normalise;
 
@@ -43,7 +47,7 @@ pub(super) fn secret(spec: &OptionSpec, value: Option<&Secret>) -> Result<(), Op
 /// Whether each is an origin already; `*` is none, it became an empty list in [`origins`].
 pub(super) fn origins_are_right(spec: &OptionSpec, value: Option<&[String]>) -> Result<(), OptionError> {
     match value.into_iter().flatten().find(|origin| !is_origin(&normalise(origin))) {
-        Some(wrong) => Err(spec.wrong_value(range::text(wrong))),
+        Some(wrong) => Err(spec.wrong_value(format!("{} in it", range::text(wrong)))),
         None => Ok(()),
     }
 }
@@ -52,10 +56,11 @@ pub(super) fn origins_are_right(spec: &OptionSpec, value: Option<&[String]>) -> 
 /// gives an empty list, which lets every page in.
 ///
 /// # Errors
-/// One of them is no origin, or `*` does not stand alone.
+/// One of them is no origin, or `*` does not stand alone. The error names the variable instead of the option.
 pub fn parse_origins(text: &str) -> Result<Vec<String>, OptionError> {
     let listed = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     origins(&listed.map(str::to_owned).collect::<Vec<_>>())
+        .map_err(|error| OptionError { option: "ALLOWED_ORIGINS", ..error })
 }
 
 /// Origins in their one form (lower case, no trailing slash, no default port); `*` alone gives an empty list.
@@ -68,6 +73,24 @@ pub fn origins(list: &[String]) -> Result<Vec<String>, OptionError> {
     }
     origins_are_right(&spec::ALLOWED_ORIGINS, Some(list))?;
     Ok(list.iter().map(|origin| normalise(origin)).collect())
+}
+
+/// One of `trusted_proxies`: a network in CIDR, or a single address.
+///
+/// # Errors
+/// It is neither, or names an address within a network: `10.1.2.3/8` may mean one or the other.
+pub fn network(text: &str) -> Result<IpNet, OptionError> {
+    let spec = &spec::TRUSTED_PROXIES;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let net: IpNet = text.parse().map_err(|_| spec.wrong_value(format!("{} in it", range::text(text))))?;
+    if net.trunc() == net {
+        return Ok(net);
+    }
+    let allowed =
+        format!("a list that names either the network '{}' or the address '{}'", net.trunc(), net.addr());
+    Err(spec.wrong_value_for(format!("{} in it", range::text(text)), allowed))
 }
 
 /// Whether this, in its one form, is what a browser could send (RFC 6454, section 6.2).
@@ -98,7 +121,10 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
     }
 }
 

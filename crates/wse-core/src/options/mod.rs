@@ -16,8 +16,9 @@ mod spelling;
 mod tests;
 
 pub use error::{OptionError, OptionErrorKind};
-pub use format::{origins, parse_origins};
+pub use format::{network, origins, parse_origins};
 pub use generated::{Compression, JwtAlgorithm, OPTIONS, Options, SlowClient, spec};
+pub use ipnet::IpNet;
 pub use secret::Secret;
 pub use spelling::nearest;
 

@@ -48,17 +48,18 @@ fn proxies(options: &Options) -> Result<(), OptionError> {
 /// Whoever says what tokens must look like wants them checked. Without a key nothing would be, and nobody would notice: most often a
 /// variable of the environment is missing.
 fn no_key(options: &Options) -> Result<(), OptionError> {
+    let algorithm = options.jwt_algorithm;
     let wanting = [
         (options.jwt_previous_secret.is_some(), "jwt_previous_secret is given"),
         (options.jwt_issuer.is_some(), "jwt_issuer is given"),
         (options.jwt_audience.is_some(), "jwt_audience is given"),
         (options.jwt_key_id.is_some(), "jwt_key_id is given"),
         (options.jwt_private_key.is_some(), "jwt_private_key is given"),
-        (options.jwt_algorithm != JwtAlgorithm::default(), "jwt_algorithm is not the default"),
+        (algorithm != JwtAlgorithm::default(), &format!("jwt_algorithm is '{algorithm}'")),
     ];
     match wanting.into_iter().find(|(wants, _)| *wants) {
         Some((_, why)) => {
-            let allowed = format!("a key when {why} (without one nothing would be checked)");
+            let allowed = format!("a key when {why} (without one no token would be checked)");
             Err(spec::JWT_SECRET.wrong_value_for("None", allowed))
         }
         None => Ok(()),
