@@ -1,0 +1,67 @@
+"""The programs in the how-to pages, run as they stand but for the port."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import support
+
+# What keeps a program alive that ends once its server has started.
+AND_WAIT = "\nimport signal\nsignal.pause()\n"
+
+
+@pytest.fixture
+def start(
+    repository: Path, tmp_path: Path, free_port: int
+) -> Iterator[Callable[[str, str], support.Program]]:
+    """Runs the one example of a page with a certain word in it."""
+    with ExitStack() as running:
+
+        def start(page: str, word: str) -> support.Program:
+            blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", (repository / "docs" / page).read_text())
+            (code,) = (block for block in blocks if word in block)
+            copy = tmp_path / "program.py"
+            copy.write_text(code.replace("5007", str(free_port)) + AND_WAIT)
+            program = running.enter_context(support.Program(copy))
+            program.wait_for_port(free_port)
+            return program
+
+        yield start
+
+
+def come_and_go(port: int) -> None:
+    peer = support.Peer(support.dial(f"ws://127.0.0.1:{port}/wse"), "")
+    peer.send({"t": "hello", "p": 1})
+    peer.close()
+
+
+def test_the_loop_prints_what_it_drains(start: Callable[[str, str], support.Program], free_port: int) -> None:
+    program = start("events.md", "drain_inbound(")
+    come_and_go(free_port)
+    program.wait_for_line("disconnect")
+    kinds = [line.split()[0] for line in program.lines]
+    assert kinds == ["connect", "msg", "disconnect"]
+    assert program.lines[1].endswith("{'t': 'hello', 'p': 1}")
+
+
+def test_the_callbacks_are_called_in_order(
+    start: Callable[[str, str], support.Program], free_port: int
+) -> None:
+    program = start("events.md", "set_callbacks(")
+    come_and_go(free_port)
+    program.wait_for_line("left")
+    assert [line.split()[0] for line in program.lines] == ["came", "sent", "left"]
+    assert program.lines[1].endswith("{'t': 'hello', 'p': 1}")
+
+
+def test_the_page_of_ones_own_is_served(start: Callable[[str, str], support.Program], free_port: int) -> None:
+    start("http.md", "add_static(")
+    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=5) as answer:
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.read() == b"<!doctype html><title>Hello</title><p>Hello"
