@@ -50,13 +50,13 @@ venv: $(VENV)/.ready ## the virtual environment with the tools, from requirement
 
 $(VENV)/.ready: requirements/dev.txt
 	@$(SHELL) tools/doctor.sh
-	$$($(SHELL) tools/doctor.sh --python) -m venv --clear $(VENV)
+	$$($(SHELL) tools/doctor.sh --python) -m venv $(VENV)
 	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(RELEASE_VENV)/.ready: requirements/run.txt
 	@$(SHELL) tools/doctor.sh
-	$$($(SHELL) tools/doctor.sh --python) -m venv --clear $(RELEASE_VENV)
+	$$($(SHELL) tools/doctor.sh --python) -m venv $(RELEASE_VENV)
 	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements/run.txt
 	@touch $@
 
