@@ -9,14 +9,16 @@
 //
 //   BATCH 0 sends nothing by itself and echoes what clients send.
 //
-// No topics, no parsing of requests, no copies but the kernel's.
+// No topics, no parsing of requests, no copies but the kernel's. It ends with the process that started it.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -175,6 +177,7 @@ int main(int argc, char **argv) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     peers = calloc(MOST_CLIENTS, sizeof *peers);
     out = malloc((size_t)batch * MESSAGE_MAX + 1);
     epoll_fd = epoll_create1(0);
