@@ -5,6 +5,7 @@ from __future__ import annotations
 from wsebench.bench import Bench, describe
 from wsebench.model import Measure, Sample
 from wsebench.proc import MIB
+from wsebench.process import DiedError
 from wsebench.sides import Side
 
 
@@ -13,7 +14,7 @@ def flood(subscribers: int) -> Measure:
 
     def measure(bench: Bench, side: Side) -> Sample:
         with bench.serve(side, "flood", clients=subscribers) as server:
-            before = server.resident_mb
+            before = server.resident_mb()
             result = bench.run(server, "fanout", subscribers, check_seq=True)
         return describe(result, _rate_and_memory(result, before))
 
@@ -25,7 +26,7 @@ def flood_many(subscribers: int) -> Measure:
 
     def measure(bench: Bench, side: Side) -> Sample:
         with bench.serve(side, "many", clients=subscribers) as server:
-            before = server.resident_mb
+            before = server.resident_mb()
             result = bench.run(server, "fanout", subscribers)
         return describe(result, _rate_and_memory(result, before))
 
@@ -46,6 +47,8 @@ def paced(subscribers: int, rate: float) -> Measure:
     def measure(bench: Bench, side: Side) -> Sample:
         with bench.serve(side, "paced", clients=subscribers, rate=rate) as server:
             result = bench.run(server, "latency", subscribers, check_seq=True)
+        if "p50_ms" not in result:
+            raise DiedError("it delivered nothing")
         sample = Sample(
             {
                 "p50_ms": result["p50_ms"],

@@ -6,7 +6,7 @@ import time
 
 from wsebench.bench import Bench, describe
 from wsebench.model import Measure, Sample
-from wsebench.process import pairs
+from wsebench.process import DiedError, pairs
 from wsebench.sides import Side
 
 # About a hundred bytes each, like the messages of the floods.
@@ -50,6 +50,8 @@ def echo(clients: int) -> Measure:
     def measure(bench: Bench, side: Side) -> Sample:
         with bench.serve(side, "echo") as server:
             result = bench.run(server, "echo", clients, payload=TEXT_MESSAGE)
+        if "p50_ms" not in result:
+            raise DiedError("it answered nobody")
         return describe(
             result,
             Sample(
@@ -57,7 +59,7 @@ def echo(clients: int) -> Measure:
                     "rate": result["frames_per_s"],
                     "p50_us": result["p50_ms"] * 1000,
                     "p99_us": result["p99_ms"] * 1000,
-                    "cpu_us": result["srv_cpu_s"] / max(result["frames"], 1) * 1e6,
+                    "cpu_us": result["srv_cpu_s"] / result["frames"] * 1e6,
                 }
             ),
         )

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -159,13 +160,21 @@ class Server(Child):
         if self.process.poll() is not None:
             raise DiedError(f"server ended with {self.process.returncode}{self._last_words()}")
 
-    @property
     def peak_mb(self) -> float:
-        return proc.peak_bytes(self.pid) / MIB
+        """The most it has had since it was ready, or raises `DiedError`."""
+        return self._ask_kernel(proc.peak_bytes) / MIB
 
-    @property
     def resident_mb(self) -> float:
-        return proc.resident_bytes(self.pid) / MIB
+        """What it has now, or raises `DiedError`."""
+        return self._ask_kernel(proc.resident_bytes) / MIB
+
+    def _ask_kernel(self, question: Callable[[int], int]) -> int:
+        try:
+            return question(self.pid)
+        except OSError:
+            self.process.wait(timeout=5)
+            self.check()
+            raise
 
 
 class Load(Child):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from wsebench import proc
 from wsebench.bench import Bench, describe, wait_for_count
 from wsebench.model import Measure, Sample
 from wsebench.proc import MIB
@@ -35,16 +34,16 @@ def idle_memory(bench: Bench, side: Side) -> Sample:
             bench.clients(server, "idle", MANY - FEW, forever, first_user=FEW, settings=settings)
         )
         many = _resident_with(server, MANY)
-    return Sample({"per_client": (many - few) / (MANY - FEW), "few_mb": few / MIB, "many_mb": many / MIB})
+    return Sample({"per_client": (many - few) * MIB / (MANY - FEW), "few_mb": few, "many_mb": many})
 
 
-def _resident_with(server: Server, subscribers: int) -> int:
+def _resident_with(server: Server, subscribers: int) -> float:
     wait_for_count(server, "subscribers", subscribers)
     time.sleep(SETTLE_S)
     connected = server.ask(do="stats")["connections"]
     if connected != subscribers:
         raise DiedError(f"{connected} connections where {subscribers} should be")
-    return proc.resident_bytes(server.pid)
+    return server.resident_mb()
 
 
 def burst(kind: str, messages: int) -> Measure:
@@ -67,10 +66,10 @@ def burst(kind: str, messages: int) -> Measure:
 def _burst(server: Server, load: Load, kind: str, messages: int) -> Sample:
     wait_for_count(server, "subscribers", BURST_CLIENTS)
     _expect(load.line(30), "stalled")
-    idle = server.resident_mb
+    idle = server.resident_mb()
     server.ask(60, do="burst", kind=kind, messages=messages, size=BURST_BYTES // messages)
     time.sleep(0.5)
-    sample = Sample({"held_mb": server.resident_mb - idle})
+    sample = Sample({"held_mb": server.resident_mb() - idle})
     load.begin_to_read()
     said = load.line(DELIVERY_LIMIT_S + 30)
     if not said.startswith("delivered"):
@@ -79,8 +78,8 @@ def _burst(server: Server, load: Load, kind: str, messages: int) -> Sample:
         return describe(pairs(said), sample)
     time.sleep(RETURN_S)
     server.check()
-    sample.figures["left_mb"] = server.resident_mb - idle
-    sample.figures["peak_mb"] = server.peak_mb - idle
+    sample.figures["left_mb"] = server.resident_mb() - idle
+    sample.figures["peak_mb"] = server.peak_mb() - idle
     return sample
 
 
