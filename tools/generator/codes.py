@@ -85,7 +85,7 @@ def check(codes: Codes) -> None:
         expect(close.max_ms <= codes.backoff.max_ms, f"{close.code}: max_ms is above that of [backoff]")
 
 
-def expect(condition: bool, complaint: str) -> None:  # noqa: FBT001
+def expect(condition: bool, complaint: str) -> None:
     """Ends the program with a complaint about the declaration."""
     if not condition:
         raise SystemExit(f"{SOURCE}: {complaint}")

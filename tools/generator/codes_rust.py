@@ -56,7 +56,8 @@ pub const fn close(self) -> Option<CloseCode> {{ match self {{ {closing} _ => No
 def closes(codes: Codes) -> str:
     """The enum of closes."""
     variants = "\n".join(
-        f"/// {close.meaning} Sent by {sender(close)}.\n///\n/// {close.advice}\n{variant(close.name)} = {close.code},"
+        f"/// {close.meaning} Sent by {sender(close)}.\n///\n/// {close.advice}\n"
+        f"{variant(close.name)} = {close.code},"
         for close in codes.closes
     )
     everything = ", ".join(f"Self::{variant(close.name)}" for close in codes.closes)
@@ -107,8 +108,10 @@ def reconnect(codes: Codes) -> str:
         0, "", (), backoff.unknown_reconnect, "", "", backoff.unknown_min_ms, backoff.unknown_max_ms
     )
     return f"""
-/// Whether a client comes back after a close. The first attempt is made after a random time between `min_ms` and `max_ms`; both
-/// grow by [`FACTOR`](Self::FACTOR) with each further attempt, up to [`MAX_MS`](Self::MAX_MS).
+/// Whether a client comes back after a close.
+///
+/// The first attempt is made after a random time between `min_ms` and `max_ms`; both grow by
+/// [`FACTOR`](Self::FACTOR) with each further attempt, up to [`MAX_MS`](Self::MAX_MS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconnect {{
 /// It stays away until a person wants it.

@@ -10,7 +10,7 @@ COMMAND = "python3 tools/generate.py"
 
 def notice(source: str) -> str:
     """What a reader who opens the file first should know."""
-    return f"Generated from {source} by `{COMMAND}`; edit that file and run the command again."
+    return f"Generated from {source} by `{COMMAND}`; edit that file and run it again."
 
 
 def rustfmt(root: Path, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SOURCE = "spec/options.toml"
 
@@ -17,6 +18,7 @@ KEYS = {
     "format",
     "allowed", "not_built", "for_now", "summary", "advice",
 }  # fmt: skip
+REQUIRED = {"name", "group", "type", "unit", "summary", "advice"}
 
 Scalar = bool | int | float | str
 
@@ -32,9 +34,9 @@ class Option:
     summary: str
     advice: str
     allowed: str
-    default: Scalar | tuple[str, ...] | None
-    minimum: int | float | None
-    maximum: int | float | None
+    default: Any  # As TOML has it, a list as a tuple; None where there is none.
+    minimum: Any  # A number; None for what is no number. The same of `maximum`.
+    maximum: Any
     choices: tuple[str, ...]
     rust_name: str | None
     rust_path: str | None
@@ -67,7 +69,7 @@ def load(root: Path) -> list[Option]:
     return options
 
 
-def parse(table: dict[str, object]) -> Option:
+def parse(table: dict[str, Any]) -> Option:
     """One option from its table."""
     name = str(table.get("name", "?"))
 
@@ -75,14 +77,17 @@ def parse(table: dict[str, object]) -> Option:
         if not condition:
             raise SystemExit(f"{SOURCE}: {name}: {complaint}")
 
+    missing = sorted(REQUIRED - set(table))
+    expect(not missing, f"{', '.join(missing)} missing")
     kind = str(table["type"])
     default = table.get("default")
     not_built = table.get("not_built", [])
     expect(set(table) <= KEYS, f"unknown keys {sorted(set(table) - KEYS)}")
     expect(kind in TYPES, f"type {kind!r} is none of {sorted(TYPES)}")
     expect(default is not None or kind in NULLABLE, f"a default is missing, which {kind} needs")
-    expect(kind not in INTEGERS | NUMBERS or "minimum" in table and "maximum" in table, "no range")
-    expect(kind != "choice" or "choices" in table and "rust_name" in table, "no choices or rust_name")
+    expect(kind not in INTEGERS | NUMBERS or ("minimum" in table and "maximum" in table), "no range")
+    expect(kind != "choice" or ("choices" in table and "rust_name" in table), "no choices or rust_name")
+    expect(kind != "choice" or default in table["choices"], "the default is no choice")
     expect("format" not in table or "allowed" in table, "a format needs words for what it allows")
     expect(default not in not_built if isinstance(not_built, list) else True, "the default is not built")
 
@@ -96,23 +101,23 @@ def parse(table: dict[str, object]) -> Option:
         summary=str(table["summary"]),
         advice=" ".join(str(table["advice"]).split()),
         allowed=str(table.get("allowed", "")) or allowed(kind, table),
-        default=default,  # type: ignore[arg-type]
-        minimum=table.get("minimum"),  # type: ignore[arg-type]
-        maximum=table.get("maximum"),  # type: ignore[arg-type]
-        choices=tuple(table.get("choices", ())),  # type: ignore[arg-type]
-        rust_name=table.get("rust_name"),  # type: ignore[arg-type]
-        rust_path=table.get("rust_path"),  # type: ignore[arg-type]
-        format=table.get("format"),  # type: ignore[arg-type]
-        not_built=() if not_built == "set" else tuple(not_built),  # type: ignore[arg-type]
+        default=default,
+        minimum=table.get("minimum"),
+        maximum=table.get("maximum"),
+        choices=tuple(table.get("choices", ())),
+        rust_name=table.get("rust_name"),
+        rust_path=table.get("rust_path"),
+        format=table.get("format"),
+        not_built=() if not_built == "set" else tuple(not_built),
         not_built_when_set=not_built == "set",
-        for_now=table.get("for_now"),  # type: ignore[arg-type]
+        for_now=table.get("for_now"),
     )
     if kind in INTEGERS | NUMBERS:
-        expect(option.minimum <= default <= option.maximum, "the default is out of range")  # type: ignore[operator]
+        expect(option.minimum <= default <= option.maximum, "the default is out of range")
     return option
 
 
-def allowed(kind: str, table: dict[str, object]) -> str:
+def allowed(kind: str, table: dict[str, Any]) -> str:
     """What a type allows, in the words of an error message: `max_connections must be ...`."""
     low, high = python_literal(table.get("minimum")), python_literal(table.get("maximum"))
     match kind:
@@ -127,7 +132,7 @@ def allowed(kind: str, table: dict[str, object]) -> str:
         case "boolean":
             return "True or False"
         case "choice":
-            return one_of(tuple(table["choices"]))  # type: ignore[arg-type]
+            return one_of(tuple(table["choices"]))
         case "text":
             return "non-empty text or None"
         case "secret":

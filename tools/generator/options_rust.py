@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from .options import SOURCE, Option
 from .header import notice
+from .options import SOURCE, Option
 
 CORE = "crates/wse-core/src/options/generated.rs"
 BINDING = "crates/wse-py/src/options/generated.rs"
@@ -65,7 +65,11 @@ def doc(text: str, width: int = 104) -> list[str]:
 
 def struct(options: list[Option]) -> str:
     """The struct, each field with its whole documentation."""
-    lines = ["/// What the server was told, one field for each option.", "#[derive(Clone, Debug)]", "pub struct Options {"]
+    lines = [
+        "/// What the server was told, one field for each option.",
+        "#[derive(Clone, Debug)]",
+        "pub struct Options {",
+    ]
     for option in options:
         lines += [*doc(option.summary), "///", *doc(option.advice), "///"]
         lines += doc(f"Unit: {option.unit}. Allowed: {option.allowed}.")
@@ -87,9 +91,9 @@ def rust_value(option: Option) -> str:
         case "integer" | "bytes":
             return f"{value:_}"
         case "seconds":
-            return duration(value)  # type: ignore[arg-type]
+            return duration(value)
         case "number":
-            return f"{float(value):_}"  # type: ignore[arg-type]
+            return f"{float(value):_}"
         case "boolean":
             return "true" if value else "false"
         case "choice":
@@ -109,7 +113,7 @@ def duration(seconds: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """A Rust string; JSON escapes mean the same there as long as no \\u is needed."""
+    """A Rust string. JSON writes one alike, as long as there are no control characters."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -144,11 +148,10 @@ def check(option: Option) -> list[str]:
         case "integer" | "bytes":
             lines.append(f"range::integer({spec}, {field}, {option.minimum:_}, {option.maximum:_})?;")
         case "seconds":
-            low, high = duration(option.minimum), duration(option.maximum)  # type: ignore[arg-type]
+            low, high = duration(option.minimum), duration(option.maximum)
             lines.append(f"range::seconds({spec}, {field}, {low}, {high})?;")
         case "number":
-            low, high = float(option.minimum), float(option.maximum)  # type: ignore[arg-type]
-            lines.append(f"range::number({spec}, {field}, {low:_}, {high:_})?;")
+            lines.append(f"range::number({spec}, {field}, {option.minimum:_}, {option.maximum:_})?;")
         case "text":
             lines.append(f"format::{option.format or 'text'}({spec}, {field}.as_deref())?;")
         case "secret":
@@ -162,11 +165,14 @@ def check(option: Option) -> list[str]:
     if option.not_built_when_set:
         match option.type:
             case "networks":
-                lines.append(f"if !{field}.is_empty() {{ return Err({spec[1:]}.not_built(range::list(&{field}))); }}")
+                lines.append(
+                    f"if !{field}.is_empty() {{ return Err({spec[1:]}.not_built(range::list(&{field}))); }}"
+                )
             case "secret":
-                lines.append(f"if {field}.is_some() {{ return Err({spec[1:]}.not_built(\"a secret\")); }}")
+                lines.append(f'if {field}.is_some() {{ return Err({spec[1:]}.not_built("a secret")); }}')
             case _:
-                lines.append(f"if let Some(value) = &{field} {{ return Err({spec[1:]}.not_built(range::text(value))); }}")
+                refusal = f"return Err({spec[1:]}.not_built(range::text(value)));"
+                lines.append(f"if let Some(value) = &{field} {{ {refusal} }}")
     return lines
 
 
@@ -219,8 +225,9 @@ def specs(options: list[Option]) -> str:
     """What messages and tools say about each option."""
     entries = "\n".join(
         f"/// `{option.name}`\npub const {option.name.upper()}: OptionSpec = OptionSpec {{ "
-        f"name: {quoted(option.name)}, default: {quoted(shown_default(option))}, unit: {quoted(option.unit)}, "
-        f"allowed: {quoted(option.allowed)}, built: {quoted(option.built if option.waits else '')}, "
+        f"name: {quoted(option.name)}, default: {quoted(shown_default(option))}, "
+        f"unit: {quoted(option.unit)}, allowed: {quoted(option.allowed)}, "
+        f"built: {quoted(option.built if option.waits else '')}, "
         f"secret: {'true' if option.type == 'secret' else 'false'} }};"
         for option in options
     )
@@ -246,7 +253,8 @@ def shown_default(option: Option) -> str:
 def binding(options: list[Option]) -> str:
     """The file in wse-py: which converter fills which field."""
     arms = "\n".join(
-        f"{quoted(option.name)} => options.{option.name} = convert::{converter(option)}(&spec::{option.name.upper()}, value)?,"
+        f"{quoted(option.name)} => options.{option.name} = "
+        f"convert::{converter(option)}(&{constant(option)}, value)?,"
         for option in options
     )
     return f"""//! {notice(SOURCE)}

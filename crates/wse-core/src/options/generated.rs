@@ -1,4 +1,4 @@
-//! Generated from spec/options.toml by `python3 tools/generate.py`; edit that file and run the command again.
+//! Generated from spec/options.toml by `python3 tools/generate.py`; edit that file and run it again.
 
 use super::{Choice, OptionError, OptionSpec, Secret, format, range};
 use ipnet::IpNet;
@@ -12,9 +12,9 @@ pub struct Options {
     /// How many connections the server admits at a time.
     ///
     /// Beyond it an upgrade is answered with HTTP 503 and Retry-After, and those already connected notice
-    /// nothing. Choose what the machine can feed rather than what it can hold: an idle client costs about a
-    /// kilobyte, a busy one up to `max_outbound_queue_bytes`. The process needs as many file descriptors
-    /// (`ulimit -n`) and some to spare.
+    /// nothing. Choose what the machine can feed rather than what it can hold: an idle client costs little, a
+    /// slow one up to `max_outbound_queue_bytes`. The process needs as many file descriptors (`ulimit -n`) and
+    /// some to spare.
     ///
     /// Unit: connections. Allowed: an integer from 1 to 16000000.
     pub max_connections: usize,
@@ -171,7 +171,7 @@ pub struct Options {
     ///
     /// Unit: policy. Allowed: 'heal', 'gap' or 'close'.
     ///
-    /// Not built yet: all but 'heal' or 'close'. "heal" is accepted and acts as "close".
+    /// Not built yet: all but 'heal' or 'close'. 'heal' is accepted and acts as 'close'.
     pub slow_client: SlowClient,
     /// How permessage-deflate (RFC 7692) is negotiated with clients that offer it.
     ///
@@ -181,7 +181,7 @@ pub struct Options {
     ///
     /// Unit: mode. Allowed: 'off', 'shared' or 'full'.
     ///
-    /// Not built yet: all but 'off' or 'shared'. "shared" is accepted and acts as "off": no extension is
+    /// Not built yet: all but 'off' or 'shared'. 'shared' is accepted and acts as 'off': no extension is
     /// negotiated and nothing is compressed.
     pub compression: Compression,
     /// How often the server pings a client.
@@ -227,8 +227,8 @@ pub struct Options {
     /// Whether topics keep a history from which a client that comes back is sent what it missed.
     ///
     /// With it each publication is stamped with its topic, epoch and offset and kept in a ring per topic. Turn
-    /// it on where a missed message matters; it costs the memory of `recovery_memory_budget` and some 40 bytes
-    /// in each message.
+    /// it on where a missed message matters; it costs the memory of `recovery_memory_budget` and the stamp in
+    /// each message.
     ///
     /// Unit: switch. Allowed: True or False.
     ///

@@ -1,4 +1,4 @@
-//! Generated from spec/codes.toml by `python3 tools/generate.py`; edit that file and run the command again.
+//! Generated from spec/codes.toml by `python3 tools/generate.py`; edit that file and run it again.
 
 /// What an `error` message says in its field `code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -271,8 +271,10 @@ impl CloseCode {
     }
 }
 
-/// Whether a client comes back after a close. The first attempt is made after a random time between `min_ms` and `max_ms`; both
-/// grow by [`FACTOR`](Self::FACTOR) with each further attempt, up to [`MAX_MS`](Self::MAX_MS).
+/// Whether a client comes back after a close.
+///
+/// The first attempt is made after a random time between `min_ms` and `max_ms`; both grow by
+/// [`FACTOR`](Self::FACTOR) with each further attempt, up to [`MAX_MS`](Self::MAX_MS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconnect {
     /// It stays away until a person wants it.

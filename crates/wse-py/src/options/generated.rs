@@ -1,4 +1,4 @@
-//! Generated from spec/options.toml by `python3 tools/generate.py`; edit that file and run the command again.
+//! Generated from spec/options.toml by `python3 tools/generate.py`; edit that file and run it again.
 
 use pyo3::prelude::*;
 use wse_core::options::{Options, spec};

@@ -1,0 +1,109 @@
+"""The native module: the engine in Rust."""
+
+from typing import Literal, Self, final
+
+__all__ = ["RustWSEServer"]
+
+@final
+class RustWSEServer:
+    # <generated options>
+    # Generated from spec/options.toml by `python3 tools/generate.py`; edit that file and run it again.
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        *,
+        max_connections: int = 1000,
+        handshake_timeout: float = 10.0,
+        allowed_origins: list[str] | tuple[str, ...] | None = None,
+        path: str | None = None,
+        jwt_secret: bytes | str | None = None,
+        jwt_algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256",
+        jwt_issuer: str | None = None,
+        jwt_audience: str | None = None,
+        jwt_cookie_name: str | None = "access_token",
+        jwt_previous_secret: bytes | str | None = None,
+        jwt_key_id: str | None = None,
+        jwt_private_key: bytes | str | None = None,
+        jwks: str | None = None,
+        max_message_size: int = 1_048_576,
+        rate_limit_capacity: float = 100000.0,
+        rate_limit_refill: float = 10000.0,
+        max_subscriptions_per_connection: int = 0,
+        max_outbound_queue_bytes: int = 16_777_216,
+        slow_client: Literal["heal", "gap", "close"] = "heal",
+        compression: Literal["off", "shared", "full"] = "shared",
+        ping_interval: float = 25.0,
+        idle_timeout: float = 60.0,
+        max_inbound_queue_size: int = 131_072,
+        max_inbound_queue_bytes: int = 268_435_456,
+        max_outbound_total_bytes: int = 1_073_741_824,
+        recovery_enabled: bool = False,
+        recovery_buffer_size: int = 128,
+        recovery_ttl: float = 300.0,
+        recovery_max_messages: int = 500,
+        recovery_memory_budget: int = 268_435_456,
+        presence_enabled: bool = False,
+        presence_max_data_size: int = 4096,
+        presence_max_members: int = 0,
+        client_subscriptions: bool = False,
+        client_publish: bool = False,
+        trusted_proxies: list[str] | tuple[str, ...] = (),
+        proxy_protocol: bool = False,
+        shards: int = 0,
+        api_key: bytes | str | None = None,
+    ) -> Self:
+        """Checks the options. Nothing is opened before `start`.
+
+        Args:
+            host: Address to listen on, such as "0.0.0.0" for all of IPv4.
+            port: Port to listen on; 0 lets the kernel choose one.
+            max_connections: How many connections the server admits at a time.
+            handshake_timeout: How long a client may take to send its whole upgrade request.
+            allowed_origins: The web origins whose pages may connect; None reads the variable ALLOWED_ORIGINS.
+            path: The only path at which an upgrade is accepted; None accepts any path.
+            jwt_secret: The key that tokens are checked with; None switches authentication off.
+            jwt_algorithm: The one signature algorithm that is accepted.
+            jwt_issuer: The `iss` that a token must carry; None does not look at it.
+            jwt_audience: The `aud` that a token must carry; None does not look at it.
+            jwt_cookie_name: The cookie that is looked up first for a token; None looks at no cookie.
+            jwt_previous_secret: A second key that is accepted while keys are rotated.
+            jwt_key_id: The `kid` that a token's header must carry; None does not look at it.
+            jwt_private_key: The private key with which `mint_token` signs under RS256, ES256 or EdDSA.
+            jwks: A file or URL of the issuer's public keys, in place of `jwt_secret`.
+            max_message_size: The largest message a client may send, reassembled and inflated.
+            rate_limit_capacity: How many messages a client may send in one burst.
+            rate_limit_refill: How many messages a second a client may send for as long as it likes.
+            max_subscriptions_per_connection: How many topics, patterns and queue groups one connection may
+                have together; 0 is unlimited.
+            max_outbound_queue_bytes: How many bytes one client may be behind before `slow_client` decides.
+            slow_client: What happens to a client that is further behind than `max_outbound_queue_bytes`.
+            compression: How permessage-deflate (RFC 7692) is negotiated with clients that offer it.
+            ping_interval: How often the server pings a client.
+            idle_timeout: How long a client may be silent before it is closed with 4410.
+            max_inbound_queue_size: How many events may wait for the Python program.
+            max_inbound_queue_bytes: How many bytes of events may wait for the Python program.
+            max_outbound_total_bytes: How many bytes may wait for all clients together.
+            recovery_enabled: Whether topics keep a history from which a client that comes back is sent what
+                it missed.
+            recovery_buffer_size: How many messages of a topic are kept, rounded up to a power of two.
+            recovery_ttl: How long a message stays recoverable.
+            recovery_max_messages: How many messages one recovery may replay.
+            recovery_memory_budget: How many bytes the histories of all topics may hold together.
+            presence_enabled: Whether the server tracks which users are in a topic.
+            presence_max_data_size: How large one user's presence data may be, as JSON.
+            presence_max_members: How many users of one topic are tracked; 0 is unlimited.
+            client_subscriptions: Whether clients may subscribe to topics themselves.
+            client_publish: Whether clients may publish to topics themselves.
+            trusted_proxies: The networks whose X-Forwarded-For and X-Real-IP headers are believed.
+            proxy_protocol: Whether connections from `trusted_proxies` begin with a PROXY header (version 1 or
+                2).
+            shards: How many threads serve sockets; 0 is one for each core.
+            api_key: The key of the HTTP API; None leaves the API off.
+
+        Raises:
+            TypeError: There is no such option, or its value has another type.
+            ValueError: The value is not allowed, or two options do not go together.
+            NotImplementedError: The value asks for something that is not built yet.
+        """
+    # </generated options>
