@@ -2,7 +2,7 @@
 //!
 //! Which argument is converted how is generated from `spec/options.toml`; what is allowed is decided by `wse-core`.
 
-pub(crate) mod convert;
+mod convert;
 mod generated;
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
