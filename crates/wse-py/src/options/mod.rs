@@ -28,6 +28,7 @@ pub(crate) fn from_kwargs(kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Option
 }
 
 /// The exception that says the same.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
 pub(crate) fn to_exception(error: OptionError) -> PyErr {
     let message = error.to_string();
     match error.kind {
