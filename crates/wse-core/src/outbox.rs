@@ -25,6 +25,9 @@ struct Segment<R> {
     end: u32,
 }
 
+/// Bytes of memory that one reference costs, the record of a run shared by few included.
+const SEGMENT_COST: usize = 128;
+
 /// The queue of one client; empty it costs no heap.
 #[derive(Debug)]
 pub struct Outbox<R> {
@@ -45,6 +48,13 @@ impl<R: Run> Outbox<R> {
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What this queue holds, in bytes: what is still to be sent and the references to it.
+    #[must_use]
+    #[inline]
+    pub fn cost(&self) -> usize {
+        self.bytes + self.rest.as_ref().map_or(0, |rest| rest.len() * SEGMENT_COST)
     }
 
     /// Nothing to be sent.

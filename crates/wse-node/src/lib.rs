@@ -1,1 +1,22 @@
-//! wip
+//! The process around `wse-core`: I/O threads, sockets, timers, locks and the only clock.
+//!
+//! Read [`node`] for the life of a server, [`server`] for what any thread may ask of it, `shard` for the loop that serves, `inbox`
+//! and [`events`] for the ways between the two.
+
+mod clock;
+pub mod events;
+mod health;
+mod inbox;
+mod log;
+pub mod node;
+mod people;
+mod run;
+pub mod server;
+mod shard;
+mod shared;
+mod stats;
+mod topics;
+
+pub use health::Health;
+pub use node::{ConfigError, Node, StartError};
+pub use server::{Publication, Server};

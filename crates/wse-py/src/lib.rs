@@ -1,1 +1,23 @@
-//! wip
+//! The Python face of the engine: convert, let go of the GIL, call [`wse_node`], convert back. Nothing is decided here.
+
+mod arguments;
+mod callbacks;
+mod events;
+mod logging;
+mod options;
+mod server;
+mod tokens;
+
+use pyo3::prelude::*;
+
+/// Memory of bursts goes back to the system soon, also when one thread frees what another took.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    logging::install(module.py())?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<server::RustWSEServer>()?;
+    tokens::register(module)
+}

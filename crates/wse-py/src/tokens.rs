@@ -93,7 +93,7 @@ fn rust_jwt_decode<'py>(
         let verifier = Verifier::new(config)?;
         Ok::<_, KeyError>(token.and_then(|token| verifier.verified_json(token, since_1970())))
     });
-    match verified.map_err(|error| key_exception(&error))? {
+    match verified.map_err(|error| argument_exception(&error))? {
         Ok(json) => claims_dict(py, &json).map(Some),
         Err(refusal) => {
             tracing::debug!(reason = refusal.reason(), "rust_jwt_decode: {refusal}");
@@ -145,14 +145,19 @@ fn key_bytes(argument: &str, key: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 
 fn encode_exception(error: &EncodeError) -> PyErr {
     match error {
-        EncodeError::Key(error) => key_exception(error),
+        EncodeError::Key(error) => argument_exception(error),
         EncodeError::Signing => PyRuntimeError::new_err(error.to_string()),
         _ => PyValueError::new_err(error.to_string()),
     }
 }
 
-/// The functions here call their keys `secret`, where the server's options are `jwt_secret` and so on.
+/// For a key among the options of a server, `jwt_secret` and its siblings.
 pub(crate) fn key_exception(error: &KeyError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// For a key among the arguments of the functions here, which are called `secret` and `previous_secret`.
+fn argument_exception(error: &KeyError) -> PyErr {
     let argument = error.option.strip_prefix("jwt_").unwrap_or(error.option);
     PyValueError::new_err(format!("{argument} {}", error.problem))
 }

@@ -11,11 +11,11 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// Compares without regard to case, to a trailing slash, and to whether a default port is written out. An empty list lets all in.
+    /// Compares without regard to case, to a trailing slash, and to whether a default port is written out. An empty list, or `*` in it, lets all in.
     #[must_use]
     pub fn new<S: AsRef<str>>(list: &[S]) -> Self {
         let list: Vec<String> = list.iter().map(|origin| normalise(origin.as_ref())).filter(|o| !o.is_empty()).collect();
-        if list.is_empty() { Self::All } else { Self::Only(list) }
+        if list.is_empty() || list.iter().any(|origin| origin == "*") { Self::All } else { Self::Only(list) }
     }
 
     /// Whether a request with these `Origin` header lines may pass.

@@ -5,4 +5,4 @@ pub mod codes;
 pub mod command;
 pub mod scan;
 pub mod time;
-// pub mod words;
+pub mod words;

@@ -21,8 +21,6 @@ pub struct Upgrade<'b> {
     accept: String,
     /// The subprotocol to answer with.
     protocol: Option<&'b str>,
-    /// The client asked for msgpack with `?format=msgpack`.
-    pub msgpack: bool,
 }
 
 /// Whether a request means to upgrade, rightly or wrongly.
@@ -79,7 +77,6 @@ impl<'b> Upgrade<'b> {
         Ok(Self {
             accept: accept(key),
             protocol: subprotocol(request),
-            msgpack: request.query_has("format", "msgpack"),
         })
     }
 

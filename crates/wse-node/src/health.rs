@@ -1,0 +1,133 @@
+//! What a server says about itself.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde_json::json;
+
+use crate::shared::{Shared, random_u64};
+use crate::stats::Totals;
+
+/// A snapshot of one server, under the names of `health_snapshot`.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Open connections.
+    pub connections: usize,
+    /// Events that wait for the application.
+    pub inbound_queue_depth: usize,
+    /// Events lost at shutdown.
+    pub inbound_dropped: u64,
+    /// Seconds since the server started.
+    pub uptime_secs: f64,
+    /// Whether topics have history.
+    pub recovery_enabled: bool,
+    /// Whether presence is tracked.
+    pub presence_enabled: bool,
+    /// Topics that somebody is subscribed to.
+    pub topics: usize,
+    /// Bytes that wait for clients, shared ones counted once.
+    pub outbound_bytes: usize,
+    /// Sums since the server started.
+    pub totals: Totals,
+}
+
+impl Health {
+    pub(crate) fn of(shared: &Shared) -> Self {
+        Self {
+            connections: shared.connections.load(Relaxed),
+            inbound_queue_depth: shared.events.depth(),
+            inbound_dropped: shared.events.dropped(),
+            uptime_secs: shared.clock.uptime().as_secs_f64(),
+            recovery_enabled: shared.options.recovery_enabled,
+            presence_enabled: shared.options.presence_enabled,
+            topics: shared.topics.topic_count(),
+            outbound_bytes: shared.outbound.load(Relaxed),
+            totals: shared.totals(),
+        }
+    }
+
+    /// The same as an object with the documented names.
+    #[must_use]
+    pub fn to_value(&self) -> serde_json::Value {
+        let totals = &self.totals;
+        json!({
+            "connections": self.connections,
+            "inbound_queue_depth": self.inbound_queue_depth,
+            "inbound_dropped": self.inbound_dropped,
+            "uptime_secs": self.uptime_secs,
+            "recovery_enabled": self.recovery_enabled,
+            "recovery_topic_count": 0,
+            "recovery_total_bytes": 0,
+            "cluster_connected": false,
+            "cluster_peer_count": 0,
+            "cluster_messages_sent": 0,
+            "cluster_messages_delivered": 0,
+            "cluster_messages_dropped": 0,
+            "cluster_bytes_sent": 0,
+            "cluster_bytes_received": 0,
+            "cluster_reconnect_count": 0,
+            "cluster_unknown_message_types": 0,
+            "cluster_dlq_size": 0,
+            "presence_enabled": self.presence_enabled,
+            "presence_topics": 0,
+            "presence_total_users": 0,
+            "topics": self.topics,
+            "outbound_queued_bytes": self.outbound_bytes,
+            "messages_received": totals.messages_received,
+            "messages_sent": totals.messages_sent,
+            "bytes_received": totals.bytes_received,
+            "bytes_sent": totals.bytes_sent,
+            "connections_accepted": totals.accepted,
+            "connections_rejected": totals.rejected,
+            "auth_failures": totals.auth_failures,
+            "rate_limited": totals.rate_limited,
+            "slow_consumer_drops": totals.slow_consumer_drops,
+            "slow_consumer_cuts": totals.cut,
+            "accept_pauses": totals.accept_pauses,
+        })
+    }
+
+    /// The same as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        self.to_value().to_string()
+    }
+}
+
+/// A fresh id for a message: a UUID of version 7 (RFC 9562), so that ids sort by time.
+pub(crate) fn message_id(unix_ms: u64) -> String {
+    static STATE: AtomicU64 = AtomicU64::new(0);
+    if STATE.load(Relaxed) == 0 {
+        // Two threads may both seed; either seed is as good.
+        STATE.store(random_u64() | 1, Relaxed);
+    }
+    // An id must not repeat; nobody gains by guessing one, so a mixed counter (SplitMix64) is random enough.
+    let mut mixed = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    let (time, low) = (unix_ms & 0xffff_ffff_ffff, mixed & 0x3fff_ffff_ffff_ffff);
+    format!(
+        "{:08x}-{:04x}-7{:03x}-{:04x}-{:012x}",
+        time >> 16,
+        time & 0xffff,
+        mixed >> 52,
+        0x8000 | low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_ids_are_uuids_that_do_not_repeat() {
+        let ids: std::collections::BTreeSet<String> = (0..10_000).map(|_| message_id(1_795_448_941_607)).collect();
+        assert_eq!(ids.len(), 10_000);
+        for id in &ids {
+            let parts: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert!(id.as_bytes()[14] == b'7' && b"89ab".contains(&id.as_bytes()[19]), "{id}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The way into a shard: everything that other threads want of it, in one order, with the bytes in one piece of memory.
+//!
+//! Messages of one topic that come one after the other make one entry, so a flood of a million costs the shard a handful. The inbox
+//! is bounded in bytes: whoever finds it full waits until the shard has taken what there is. A shard is woken only when asleep.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use mio::net::TcpStream;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use wse_core::ConnId;
+use wse_core::websocket::Opcode;
+use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader};
+
+use crate::events::Resume;
+use crate::people::ConnectionQuery;
+use crate::topics::Audience;
+
+/// Bytes that publishers may put into an inbox before they wait: what a shard takes at once at the most, more or less.
+pub(crate) const CAPACITY: usize = 256 * 1024;
+
+/// One thing to do; ranges lie in the bytes that came with it.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// Frames for all who listen.
+    Publish { audience: Arc<Audience>, start: u32, end: u32, messages: u32 },
+    /// Frames for one connection.
+    Send { conn: ConnId, start: u32, end: u32 },
+    /// The last frame for one connection, and the end of it.
+    Close { conn: ConnId, start: u32, end: u32 },
+    /// From here on the connection receives what the channel gets.
+    Subscribe { conn: ConnId, channel: u64 },
+    /// From here on no more.
+    Unsubscribe { conn: ConnId, channel: u64 },
+    /// A new socket from the thread that accepts.
+    Adopt(Box<TcpStream>),
+    /// Somebody wants to know about a connection.
+    Query { conn: ConnId, answer: SyncSender<ConnectionQuery> },
+    /// There is room for events again.
+    Resume,
+}
+
+/// A message in the pieces that make its payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) opcode: Opcode,
+    pub(crate) head: &'a [u8],
+    pub(crate) tail: &'a [u8],
+}
+
+impl Message<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    room: Condvar,
+    waker: mio::Waker,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) bytes: Vec<u8>,
+    asleep: bool,
+    closed: bool,
+    waiting: usize,
+}
+
+/// Why nothing was put into the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// Waiting would help.
+    Full,
+    /// The shard has ended.
+    Closed,
+}
+
+impl State {
+    fn frame(&mut self, message: Message<'_>) -> (u32, u32) {
+        let start = self.bytes.len() as u32;
+        let header = ServerHeader::new(message.opcode, message.len());
+        self.bytes.reserve(MAX_SERVER_HEADER + message.len());
+        self.bytes.extend_from_slice(header.as_bytes());
+        self.bytes.extend_from_slice(message.head);
+        self.bytes.extend_from_slice(message.tail);
+        (start, self.bytes.len() as u32)
+    }
+
+    /// Adds a message for an audience.
+    pub(crate) fn publish(&mut self, to: &Arc<Audience>, message: Message<'_>) {
+        let (start, end) = self.frame(message);
+        match self.entries.last_mut() {
+            Some(Entry::Publish { audience, end: last, messages, .. }) if Arc::ptr_eq(audience, to) => {
+                *last = end;
+                *messages += 1;
+            }
+            _ => self.entries.push(Entry::Publish { audience: to.clone(), start, end, messages: 1 }),
+        }
+    }
+
+    /// Adds a message for one connection.
+    pub(crate) fn send(&mut self, to: ConnId, message: Message<'_>) {
+        let (start, end) = self.frame(message);
+        match self.entries.last_mut() {
+            Some(Entry::Send { conn, end: last, .. }) if *conn == to => *last = end,
+            _ => self.entries.push(Entry::Send { conn: to, start, end }),
+        }
+    }
+
+    /// Adds the last frame for one connection.
+    pub(crate) fn close(&mut self, conn: ConnId, frame: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(frame);
+        self.entries.push(Entry::Close { conn, start, end: self.bytes.len() as u32 });
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= CAPACITY
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: mio::Waker) -> Self {
+        Self { state: Mutex::default(), room: Condvar::new(), waker }
+    }
+
+    /// Puts something in if that needs no waiting at all.
+    pub(crate) fn try_put(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
+        let Some(state) = self.state.try_lock() else { return Err(Busy::Full) };
+        if state.closed {
+            return Err(Busy::Closed);
+        }
+        if state.is_full() {
+            return Err(Busy::Full);
+        }
+        self.finish(state, put);
+        Ok(())
+    }
+
+    /// Puts something in, waiting until there is room.
+    pub(crate) fn put(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
+        let mut state = self.state.lock();
+        while state.is_full() && !state.closed {
+            state.waiting += 1;
+            self.room.wait(&mut state);
+            state.waiting -= 1;
+        }
+        if state.closed {
+            return Err(Busy::Closed);
+        }
+        self.finish(state, put);
+        Ok(())
+    }
+
+    /// Puts something small in without regard to the limit: what is bounded by the number of connections and must not wait.
+    pub(crate) fn put_now(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(Busy::Closed);
+        }
+        self.finish(state, put);
+        Ok(())
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>, put: impl FnOnce(&mut State)) {
+        put(&mut state);
+        let wake = std::mem::take(&mut state.asleep);
+        drop(state);
+        if wake {
+            self.wake();
+        }
+    }
+
+    /// Makes the shard's poll return.
+    pub(crate) fn wake(&self) {
+        // Fails only when the eventfd is gone, and with it the shard.
+        let _ = self.waker.wake();
+    }
+
+    /// For the shard: takes everything, leaving the given empty vectors in its place. When there is nothing and `sleep` is set, the
+    /// next one to put something in wakes the shard.
+    pub(crate) fn take(&self, entries: &mut Vec<Entry>, bytes: &mut Vec<u8>, sleep: bool) -> bool {
+        let mut state = self.state.lock();
+        state.asleep = false;
+        if state.entries.is_empty() {
+            state.asleep = sleep;
+            return false;
+        }
+        std::mem::swap(&mut state.entries, entries);
+        std::mem::swap(&mut state.bytes, bytes);
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.room.notify_all();
+        }
+        true
+    }
+
+    /// For the shard: it ends; nobody may wait for it any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.entries.clear();
+        state.bytes = Vec::new();
+        drop(state);
+        self.room.notify_all();
+    }
+}
+
+impl Resume for Inbox {
+    fn resume(&self) {
+        let _ = self.put_now(|state| state.entries.push(Entry::Resume));
+    }
+}

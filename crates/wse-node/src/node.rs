@@ -1,0 +1,339 @@
+//! One server: started, used from any thread, stopped, started again.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use thiserror::Error;
+use wse_core::auth::{KeyError, Verifier, VerifierConfig};
+use wse_core::http::{Origins, Response};
+use wse_core::options::{OptionError, Options, parse_origins};
+use wse_core::websocket::upgrade::Policy;
+
+use crate::clock::Clock;
+use crate::events::{Events, Taken};
+use crate::health::Health;
+use crate::inbox::Inbox;
+use crate::server::Server;
+use crate::shard::{Shard, WAKE};
+use crate::shared::{Pages, Shared, random_u64};
+
+/// Why a server could not be made or started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// It runs already.
+    #[error("the server is already running")]
+    Running,
+    /// `host` names no address.
+    #[error("host {0:?} can't be resolved: {1}")]
+    Host(String, io::Error),
+    /// The address can't be bound.
+    #[error("can't listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// A thread or an epoll could not be had.
+    #[error("can't start: {0}")]
+    System(#[from] io::Error),
+    /// `ALLOWED_ORIGINS` is malformed.
+    #[error("{0}")]
+    Option(#[from] OptionError),
+}
+
+/// Why a server could not be made.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// An option is wrong.
+    #[error("{0}")]
+    Option(#[from] OptionError),
+    /// A key can't be used.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+}
+
+/// A WebSocket server of one process.
+pub struct Node {
+    host: String,
+    port: u16,
+    options: Options,
+    pages: Arc<Pages>,
+    keep_events: Mutex<bool>,
+    current: ArcSwapOption<Shared>,
+    /// The queue outlives the server, so that its last events can be drained.
+    events: Mutex<Arc<Events>>,
+    life: Mutex<Life>,
+}
+
+#[derive(Default)]
+struct Life {
+    threads: Vec<JoinHandle<()>>,
+    address: Option<SocketAddr>,
+    dropped_before: u64,
+}
+
+impl Node {
+    /// Takes the configuration; nothing is opened yet.
+    ///
+    /// # Errors
+    /// An option or a key that can't be used.
+    pub fn new(host: String, port: u16, options: Options) -> Result<Self, ConfigError> {
+        options.check()?;
+        verifier(&options)?;
+        Ok(Self {
+            host,
+            port,
+            options,
+            pages: Arc::default(),
+            keep_events: Mutex::new(false),
+            current: ArcSwapOption::empty(),
+            events: Mutex::new(Arc::new(Events::new(0, false, 0, 0))),
+            life: Mutex::default(),
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// From the next start on, events are kept for [`Node::take_events`].
+    pub fn keep_events(&self) {
+        *self.keep_events.lock() = true;
+    }
+
+    /// The running server, if it runs.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        self.current.load_full().map(Server::new)
+    }
+
+    /// Whether the port accepts.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    /// The address that the server listens on.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.life.lock().address
+    }
+
+    /// Adds a page to be served at `path`; it replaces one that was there.
+    pub fn add_page(&self, path: &str, content_type: &str, body: &[u8]) {
+        self.pages.write().insert(path.to_owned(), Arc::new(Response::page(content_type, body)));
+    }
+
+    /// Opens the port and starts the threads; when it returns the port accepts. `allowed_origins` of the environment is given by the
+    /// caller and counts where the option is not set.
+    ///
+    /// # Errors
+    /// [`StartError`] says why; nothing is left open then.
+    pub fn start(&self, environment_origins: Option<&str>) -> Result<(), StartError> {
+        let mut life = self.life.lock();
+        if self.is_running() {
+            return Err(StartError::Running);
+        }
+        let origins = match (&self.options.allowed_origins, environment_origins) {
+            (Some(list), _) => Origins::new(list),
+            (None, Some(text)) => Origins::new(&parse_origins(text)?),
+            (None, None) => Origins::All,
+        };
+        let policy = Policy { path: self.options.path.clone(), origins };
+        let listener = self.bind()?;
+        let address = listener.local_addr()?;
+        let count = match self.options.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            count => count,
+        };
+        let polls = (0..count).map(|_| mio::Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let inboxes = polls
+            .iter()
+            .map(|poll| Ok(Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKE)?))))
+            .collect::<io::Result<Vec<_>>>()?;
+        let run = random_u64();
+        let events = self.fresh_events(&mut life, &inboxes, run);
+        let verifier = verifier(&self.options).expect("checked when the node was made");
+        let pages = self.pages.clone();
+        let clock = Clock::start();
+        let shared = Arc::new(Shared::new(
+            self.options.clone(),
+            policy,
+            verifier,
+            events,
+            pages,
+            inboxes,
+            clock,
+            run,
+        ));
+        life.threads = spawn(&shared, polls, listener)?;
+        life.address = Some(address);
+        self.say_what_is_bounded(address, count);
+        self.current.store(Some(shared));
+        Ok(())
+    }
+
+    fn fresh_events(&self, life: &mut Life, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
+        let options = &self.options;
+        let keep = *self.keep_events.lock();
+        let events =
+            Arc::new(Events::new(run, keep, options.max_inbound_queue_size, options.max_inbound_queue_bytes));
+        events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
+        let before = std::mem::replace(&mut *self.events.lock(), events.clone());
+        life.dropped_before += before.discard();
+        before.close();
+        events
+    }
+
+    fn bind(&self) -> Result<mio::net::TcpListener, StartError> {
+        let mut addresses = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| StartError::Host(self.host.clone(), error))?;
+        let address = addresses.next().ok_or_else(|| {
+            StartError::Host(self.host.clone(), io::Error::new(io::ErrorKind::NotFound, "no address"))
+        })?;
+        listen(address).map_err(|error| StartError::Bind(address, error))
+    }
+
+    /// G8: whoever runs the server can add up what it may take.
+    fn say_what_is_bounded(&self, address: SocketAddr, shards: usize) {
+        let options = &self.options;
+        let recovery = if options.recovery_enabled { options.recovery_memory_budget } else { 0 };
+        let sum = options.max_outbound_total_bytes + options.max_inbound_queue_bytes + recovery;
+        tracing::info!(
+            %address,
+            shards,
+            max_connections = options.max_connections,
+            max_outbound_queue_bytes = options.max_outbound_queue_bytes,
+            max_outbound_total_bytes = options.max_outbound_total_bytes,
+            max_inbound_queue_bytes = options.max_inbound_queue_bytes,
+            recovery_memory_budget = recovery,
+            queues_hold_at_most_bytes = sum,
+            "listening"
+        );
+        if options.jwt_secret.is_none() {
+            tracing::warn!("jwt_secret is not set: every client is admitted");
+        }
+    }
+
+    /// Closes all connections (1012: come back) and the port, and ends the threads. Does nothing when the server does not run.
+    pub fn stop(&self) {
+        let mut life = self.life.lock();
+        let Some(shared) = self.current.swap(None) else { return };
+        shared.begin_stop();
+        for thread in life.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an I/O thread had panicked");
+            }
+        }
+        life.address = None;
+        shared.events.close();
+        tracing::info!("stopped");
+    }
+
+    /// The queue of events, of the running server or of the one that ran last.
+    #[must_use]
+    pub fn events(&self) -> Arc<Events> {
+        self.events.lock().clone()
+    }
+
+    /// Takes up to `max` events, waiting up to `timeout` for the first.
+    #[must_use]
+    pub fn take_events(&self, max: usize, timeout: Duration) -> Vec<Taken> {
+        let events = self.events();
+        let taken = events.take(max);
+        if !taken.is_empty() || timeout.is_zero() || !events.wait(timeout) {
+            return taken;
+        }
+        events.take(max)
+    }
+
+    /// Events lost so far: those that nobody had taken when the server was started anew or stopped.
+    #[must_use]
+    pub fn dropped_events(&self) -> u64 {
+        self.life.lock().dropped_before + self.events.lock().dropped()
+    }
+
+    /// What the server says about itself; zeros while it does not run.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let mut health = self.current.load().as_ref().map(|shared| Health::of(shared)).unwrap_or_else(|| Health {
+            recovery_enabled: self.options.recovery_enabled,
+            presence_enabled: self.options.presence_enabled,
+            ..Health::default()
+        });
+        health.inbound_queue_depth = self.events().depth();
+        health.inbound_dropped = self.dropped_events();
+        health
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What tokens the options ask for; `None` without authentication.
+#[must_use]
+pub fn verifier_config(options: &Options) -> Option<VerifierConfig> {
+    let secret = options.jwt_secret.as_ref()?;
+    Some(VerifierConfig {
+        algorithm: options.jwt_algorithm,
+        secret: secret.expose().to_vec(),
+        previous_secret: options.jwt_previous_secret.as_ref().map(|secret| secret.expose().to_vec()),
+        issuer: options.jwt_issuer.clone(),
+        audience: options.jwt_audience.clone(),
+        key_id: options.jwt_key_id.clone(),
+    })
+}
+
+fn verifier(options: &Options) -> Result<Option<Verifier>, KeyError> {
+    verifier_config(options).map(Verifier::new).transpose()
+}
+
+/// Binds without `SO_REUSEPORT`, so that a port in use is noticed.
+fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it, which saves a call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
+}
+
+fn spawn(
+    shared: &Arc<Shared>,
+    polls: Vec<mio::Poll>,
+    listener: mio::net::TcpListener,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut listener = Some(listener);
+    let mut threads = Vec::new();
+    for (index, poll) in polls.into_iter().enumerate() {
+        let (for_thread, listener) = (shared.clone(), listener.take());
+        let thread = std::thread::Builder::new().name(format!("wse-io-{index}")).spawn(move || {
+            let mut shard = Shard::new(index as u8, for_thread, poll, listener);
+            match shard.listen() {
+                Ok(()) => shard.run(),
+                Err(error) => tracing::error!(%error, "the listening socket could not be registered"),
+            }
+        });
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                shared.begin_stop();
+                for thread in threads {
+                    let _ = thread.join();
+                }
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(threads)
+}

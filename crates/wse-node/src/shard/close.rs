@@ -1,0 +1,202 @@
+//! The end of a connection, in whatever way it comes.
+
+use std::time::Duration;
+
+use wse_core::protocol::codes::CloseCode;
+use wse_core::websocket::close::write_close;
+
+use super::Shard;
+use super::conn::Phase;
+use crate::events::EventKind;
+use crate::log::limited;
+use crate::run::Run;
+
+/// How long a close frame may wait to be written, and for the client's answer to it.
+const CLOSE_MS: u64 = 5000;
+/// How long the server reads on after its last byte.
+const LINGER_MS: u64 = 2000;
+
+/// Why the server closes.
+pub(super) enum Reason {
+    /// The application asked; the frame lies in its run.
+    Application { run: Run, start: u32, end: u32 },
+    /// The client closed: its code comes back.
+    Answer(u16),
+    /// The client broke the protocol.
+    Protocol(wse_core::websocket::ProtocolError),
+    /// Nothing was heard for `idle_timeout`.
+    Idle,
+    /// More than `max_outbound_queue_bytes` wait for it.
+    TooSlow,
+    /// The token is missing or bad.
+    Unauthenticated,
+    /// The server stops.
+    Stop,
+}
+
+impl Reason {
+    fn code_and_text(&self) -> (u16, &'static str) {
+        match self {
+            Self::Application { .. } => (0, ""),
+            Self::Answer(code) => (*code, ""),
+            Self::Protocol(error) => (error.close_code(), protocol_text(*error)),
+            Self::Idle => (CloseCode::Idle.code(), "nothing heard for idle_timeout"),
+            Self::TooSlow => (CloseCode::TooSlow.code(), "too far behind"),
+            Self::Unauthenticated => (CloseCode::Authentication.code(), "authentication failed"),
+            Self::Stop => (CloseCode::ServiceRestart.code(), "server stops"),
+        }
+    }
+
+    /// Whether what waits to be sent is still of use to anybody.
+    fn drops_queue(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::TooSlow | Self::Idle | Self::Protocol(_))
+    }
+}
+
+fn protocol_text(error: wse_core::websocket::ProtocolError) -> &'static str {
+    use wse_core::websocket::ProtocolError as E;
+    match error {
+        E::ReservedBits => "a reserved bit is set",
+        E::UnknownOpcode => "unknown opcode",
+        E::NotMasked => "a client frame is not masked",
+        E::ControlTooLong => "a control frame is longer than 125 bytes",
+        E::ControlFragmented => "a control frame is fragmented",
+        E::LengthOverflow => "a frame length has its highest bit set",
+        E::UnexpectedContinuation => "a continuation without a message",
+        E::UnexpectedMessage => "a new message inside a fragmented one",
+        E::BadClose => "a close frame with an invalid body",
+        E::BadUtf8 => "text is not UTF-8",
+        E::TooLarge => "message too large",
+    }
+}
+
+impl Shard {
+    /// Ends the session and sends a close frame; the socket lives on until the client has answered or patience ends.
+    pub(super) fn close(&mut self, slot: u32, reason: Reason) {
+        if matches!(reason, Reason::TooSlow) {
+            self.handle().stats.slow_consumer_drops.add(1);
+            limited!(warn, self.shared.clock, "a client was closed with 4408: it reads too slowly");
+        }
+        self.end_session(slot);
+        let deadline_ms = self.now_ms + CLOSE_MS;
+        let pool = self.pool.clone();
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if reason.drops_queue() {
+            conn.outbox.cut_at_boundary();
+        }
+        conn.flags.peer_closed |= matches!(reason, Reason::Answer(_));
+        // After a violation nothing more is understood, so nothing is waited for but the end.
+        conn.phase = if matches!(reason, Reason::Protocol(_)) { Phase::Lingering } else { Phase::Closing };
+        conn.deadline_ms = deadline_ms;
+        conn.flags.paused = false;
+        let (run, start, end) = match reason {
+            Reason::Application { run, start, end } => (run, start, end),
+            other => {
+                let (code, text) = other.code_and_text();
+                let mut frame = Vec::with_capacity(64);
+                write_close(&mut frame, code, text);
+                let end = frame.len() as u32;
+                (pool.run(frame), 0, end)
+            }
+        };
+        conn.outbox.push(&run, start, end);
+        let queued = conn.flags.queued;
+        self.schedule(slot, deadline_ms);
+        if !queued {
+            self.flush(slot);
+        }
+    }
+
+    /// The connection is no longer one for the application: its place is free, its topics forgotten, its end told.
+    pub(super) fn end_session(&mut self, slot: u32) {
+        let id = self.id(slot);
+        if self.slots.open(id).is_none() {
+            return;
+        }
+        self.leave_all_channels(slot);
+        let index = usize::from(self.index);
+        if let Some(mut person) = self.handle().people.leave(id) {
+            person.unsubscribe_all(&self.shared.topics, index);
+        }
+        self.shared.topics.leave_everyone(index);
+        self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.batch.push(EventKind::Disconnect, id, &[]);
+        if let Some(conn) = self.slots.get_mut(slot) {
+            conn.phase = Phase::Lingering;
+        }
+    }
+
+    /// After the last byte: tells the client so, and reads on for a while, so that no reset destroys what is on its way.
+    pub(super) fn shut_write(&mut self, slot: u32) {
+        let deadline_ms = self.now_ms + LINGER_MS;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if conn.flags.shut {
+            return;
+        }
+        conn.flags.shut = true;
+        conn.deadline_ms = deadline_ms;
+        let gone = conn.stream.shutdown(std::net::Shutdown::Write).is_err();
+        if gone {
+            return self.drop_conn(slot);
+        }
+        self.schedule(slot, deadline_ms);
+    }
+
+    /// Patience has ended: whatever is still unsent is given up, by a reset if need be, so that the kernel keeps nothing of it.
+    pub(super) fn cut(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if !conn.outbox.is_empty() {
+            // Only sockets that are gone refuse this, and then there is nothing to give up.
+            let _ = socket2::SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO));
+            self.handle().stats.cut.add(1);
+        }
+        self.drop_conn(slot);
+    }
+
+    /// The socket reported an error or its other end is gone.
+    pub(super) fn on_hang_up(&mut self, slot: u32) {
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused) {
+            // What came before the end has no room yet; the end is found again when it is read.
+            return;
+        }
+        self.on_readable(slot, true);
+        if self.slots.get_mut(slot).is_some_and(|conn| !conn.flags.paused) {
+            self.drop_conn(slot);
+        }
+    }
+
+    /// Forgets a connection.
+    pub(super) fn drop_conn(&mut self, slot: u32) {
+        self.end_session(slot);
+        self.wheel.cancel(slot);
+        self.slots.remove(slot);
+    }
+
+    /// One turn of stopping: tells everybody, then waits until the frames have left; true when there is nothing to wait for.
+    pub(super) fn stop_step(&mut self) -> bool {
+        let since = *self.draining_since_ms.get_or_insert(self.now_ms);
+        if since == self.now_ms {
+            self.stop_accepting();
+            for slot in self.slots.occupied() {
+                let phase = self.slots.get_mut(slot).map(|conn| &conn.phase);
+                match phase {
+                    Some(Phase::Open) => self.close(slot, Reason::Stop),
+                    Some(Phase::Handshake(_)) => self.drop_conn(slot),
+                    _ => {}
+                }
+            }
+        }
+        self.slots.used() == 0 || self.now_ms >= since + super::STOP_MS
+    }
+
+    /// The end of the thread: nobody may wait for it any more, and nothing of it stays.
+    pub(super) fn end(&mut self) {
+        self.stop_accepting();
+        for slot in self.slots.occupied() {
+            self.drop_conn(slot);
+        }
+        self.release_holds();
+        self.handle().inbox.close();
+        self.hand_over();
+    }
+}

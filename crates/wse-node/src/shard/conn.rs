@@ -1,0 +1,188 @@
+//! The record of one connection: all that a connection costs while it is quiet.
+
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use wse_core::ConnId;
+use wse_core::keyed::{Keyed, KeyedList};
+use wse_core::outbox::Outbox;
+use wse_core::rate::{Bucket, Rate};
+use wse_core::websocket::Receiver;
+
+use crate::run::Run;
+
+/// Where a connection stands in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Its request is still coming.
+    Handshake(Box<Handshake>),
+    /// Messages flow.
+    Open,
+    /// The server's close frame is on its way; whatever the client sends is only looked at for its own.
+    Closing,
+    /// The last bytes are on their way or gone: reading goes on until the other side ends, so that no reset destroys them.
+    Lingering,
+}
+
+/// What only a connection that is not yet open needs.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// The request so far.
+    pub(super) head: Vec<u8>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) stream: TcpStream,
+    pub(super) phase: Phase,
+    pub(super) receiver: Receiver,
+    pub(super) outbox: Outbox<Run>,
+    pub(super) channels: KeyedList<Membership>,
+    pub(super) bucket: Bucket,
+    /// When anything was last received.
+    pub(super) heard_ms: u64,
+    /// When anything was last written.
+    pub(super) wrote_ms: u64,
+    /// When the next ping is due while open, and when patience ends otherwise.
+    pub(super) deadline_ms: u64,
+    /// Marks of the delivery that is being prepared: which stretch, and how many pieces of it.
+    pub(super) stretch: u64,
+    pub(super) pieces: u32,
+    /// The last walk through an audience that met this connection.
+    pub(super) visit: u64,
+    pub(super) flags: Flags,
+}
+
+/// Yes and no about a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    /// It said `client_hello` and is pinged with messages.
+    pub(super) hello: bool,
+    /// It waits in a flush list.
+    pub(super) queued: bool,
+    /// The socket took no more; epoll will tell.
+    pub(super) blocked: bool,
+    /// Its next message does not fit into the inbound queue; it is not read.
+    pub(super) paused: bool,
+    /// The client's close frame has come.
+    pub(super) peer_closed: bool,
+    /// Already in the list of those that are over their limit.
+    pub(super) over: bool,
+    /// The write side of the socket is shut.
+    pub(super) shut: bool,
+}
+
+/// A channel that a connection is in, and where it stands in that channel's list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Membership {
+    pub(super) channel: u64,
+    pub(super) place: u32,
+}
+
+impl Keyed for Membership {
+    fn key(&self) -> u64 {
+        self.channel
+    }
+}
+
+/// A connection in the list of a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receiving {
+    pub(super) slot: u32,
+}
+
+impl Conn {
+    pub(super) fn new(stream: TcpStream, rate: &Rate, now_ms: u64, deadline_ms: u64) -> Self {
+        Self {
+            stream,
+            phase: Phase::Handshake(Box::new(Handshake { head: Vec::new() })),
+            receiver: Receiver::default(),
+            outbox: Outbox::default(),
+            channels: KeyedList::default(),
+            bucket: Bucket::new(rate, now_ms),
+            heard_ms: now_ms,
+            wrote_ms: now_ms,
+            deadline_ms,
+            stretch: 0,
+            pieces: 0,
+            visit: 0,
+            flags: Flags::default(),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// The other end, or the unspecified address if the socket is already gone.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.stream.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+}
+
+/// A place for a connection.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) conn: Option<Conn>,
+}
+
+/// The places of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    used: usize,
+}
+
+impl Slots {
+    /// Puts a connection into a free place.
+    pub(super) fn insert(&mut self, conn: Conn) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let place = &mut self.slots[slot as usize];
+        debug_assert!(place.conn.is_none(), "a free place is empty");
+        place.conn = Some(conn);
+        self.used += 1;
+        slot
+    }
+
+    /// Takes a connection out; its id is never valid again.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Conn> {
+        let place = self.slots.get_mut(slot as usize)?;
+        let conn = place.conn.take()?;
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(slot);
+        self.used -= 1;
+        Some(conn)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Conn> {
+        self.slots.get_mut(slot as usize)?.conn.as_mut()
+    }
+
+    pub(super) fn generation(&self, slot: u32) -> u32 {
+        self.slots.get(slot as usize).map_or(0, |place| place.generation)
+    }
+
+    /// The slot of a connection that is open under exactly this id.
+    pub(super) fn open(&mut self, id: ConnId) -> Option<&mut Conn> {
+        let place = self.slots.get_mut(id.slot as usize)?;
+        if place.generation != id.generation {
+            return None;
+        }
+        place.conn.as_mut().filter(|conn| conn.is_open())
+    }
+
+    /// All slots that are used.
+    pub(super) fn occupied(&self) -> Vec<u32> {
+        (0..self.slots.len() as u32).filter(|slot| self.slots[*slot as usize].conn.is_some()).collect()
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+}

@@ -1,0 +1,296 @@
+//! From the inbox to the outboxes: for each receiver, references to what it is to be sent, in the order of the calls.
+//!
+//! Messages of one topic are made one contiguous run, so that a receiver with one topic holds one piece whatever came between. Only
+//! who has several topics in the same stretch, or was sent something directly, gets its pieces one by one.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::{Shard, Sweep};
+use super::close::Reason;
+use super::conn::{Conn, Membership, Receiving};
+use super::hold::Standing;
+use crate::inbox::Entry;
+use crate::people::ConnectionQuery;
+use crate::run::Run;
+use crate::topics::Audience;
+
+/// All messages of one audience in a stretch.
+struct Group {
+    audience: Arc<Audience>,
+    pieces: Vec<(u32, u32)>,
+    messages: u32,
+    /// Receivers that have other pieces too.
+    mixed: Vec<u32>,
+}
+
+impl Shard {
+    /// Works off what was taken from the inbox.
+    pub(super) fn deliver(&mut self, entries: &mut Vec<Entry>, bytes: &mut Vec<u8>) {
+        if entries.is_empty() {
+            return;
+        }
+        let run = self.pool.run(std::mem::replace(bytes, self.pool.buffer()));
+        let mut sweep = Sweep::new();
+        let mut at = 0;
+        while at < entries.len() {
+            let stretch = entries[at..].iter().take_while(|entry| is_message(entry)).count();
+            match &entries[at..at + stretch] {
+                [] => {}
+                [Entry::Publish { audience, start, end, messages }] => {
+                    self.deliver_one(audience, &run, (*start, *end), *messages, &mut sweep);
+                }
+                messages => self.deliver_mixed(messages, &run, &mut sweep),
+            }
+            at += stretch;
+            if let Some(entry) = entries.get_mut(at) {
+                // `Resume` is as good as any other placeholder; the vector is cleared right after.
+                let entry = std::mem::replace(entry, Entry::Resume);
+                self.obey(entry, &run);
+                at += 1;
+            }
+        }
+        entries.clear();
+        if !sweep.is_empty() {
+            self.sweeps.push_back(sweep);
+        }
+    }
+
+    /// One run for one audience: what a flood of one topic comes down to.
+    fn deliver_one(
+        &mut self,
+        audience: &Arc<Audience>,
+        run: &Run,
+        (start, end): (u32, u32),
+        messages: u32,
+        sweep: &mut Sweep,
+    ) {
+        let limit = self.shared.options.max_outbound_queue_bytes;
+        let mut over = std::mem::take(&mut self.over);
+        let mut standing = Standing::default();
+        let mut receivers = 0;
+        self.for_receivers(audience, |slot, conn| {
+            conn.outbox.push(run, start, end);
+            standing.count(conn);
+            receivers += 1;
+            note(slot, conn, limit, sweep, &mut over);
+        });
+        self.over = over;
+        self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
+        self.judge(audience, standing);
+    }
+
+    /// Several audiences, or messages for single connections among them.
+    fn deliver_mixed(&mut self, entries: &[Entry], run: &Run, sweep: &mut Sweep) {
+        self.stretch += 1;
+        let (mut groups, index) = self.group(entries);
+        for group in &mut groups {
+            self.deliver_group(group, run, sweep);
+        }
+        for entry in entries {
+            match entry {
+                Entry::Publish { audience, start, end, .. } => {
+                    for &slot in &groups[index[&Arc::as_ptr(audience).addr()]].mixed {
+                        self.push_piece(slot, run, *start, *end, sweep);
+                    }
+                }
+                Entry::Send { conn, start, end } => {
+                    if self.slots.open(*conn).is_some() {
+                        self.handle().stats.messages_sent.add(1);
+                        self.push_piece(conn.slot, run, *start, *end, sweep);
+                    }
+                }
+                _ => unreachable!("a stretch has messages only"),
+            }
+        }
+    }
+
+    /// Sorts a stretch by audience, and counts for each connection how many kinds of pieces it will get.
+    fn group(&mut self, entries: &[Entry]) -> (Vec<Group>, HashMap<usize, usize, FixedState>) {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut index: HashMap<usize, usize, FixedState> = HashMap::default();
+        let stretch = self.stretch;
+        for entry in entries {
+            match entry {
+                Entry::Publish { audience, start, end, messages } => {
+                    let at = *index.entry(Arc::as_ptr(audience).addr()).or_insert_with(|| {
+                        groups.push(Group { audience: audience.clone(), pieces: Vec::new(), messages: 0, mixed: Vec::new() });
+                        groups.len() - 1
+                    });
+                    groups[at].pieces.push((*start, *end));
+                    groups[at].messages += messages;
+                }
+                Entry::Send { conn, .. } => {
+                    if let Some(conn) = self.slots.open(*conn) {
+                        mark(conn, stretch, 2);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for group in &groups {
+            self.for_receivers(&group.audience, |_, conn| mark(conn, stretch, 1));
+        }
+        (groups, index)
+    }
+
+    /// Gives those that receive nothing else the whole group at once; the others are noted for later.
+    fn deliver_group(&mut self, group: &mut Group, run: &Run, sweep: &mut Sweep) {
+        let limit = self.shared.options.max_outbound_queue_bytes;
+        let mut over = std::mem::take(&mut self.over);
+        let mut joined: Option<(Run, u32, u32)> = None;
+        let pool = self.pool.clone();
+        let (mut standing, mut receivers) = (Standing::default(), 0);
+        let (pieces, mixed) = (&group.pieces, &mut group.mixed);
+        self.for_receivers(&group.audience, |slot, conn| {
+            receivers += 1;
+            if conn.pieces > 1 {
+                mixed.push(slot);
+            } else {
+                let (run, start, end) = joined.get_or_insert_with(|| join(&pool, run, pieces));
+                conn.outbox.push(run, *start, *end);
+                note(slot, conn, limit, sweep, &mut over);
+            }
+            standing.count(conn);
+        });
+        self.over = over;
+        self.handle().stats.messages_sent.add(u64::from(group.messages) * receivers);
+        self.judge(&group.audience, standing);
+    }
+
+    fn push_piece(&mut self, slot: u32, run: &Run, start: u32, end: u32, sweep: &mut Sweep) {
+        let limit = self.shared.options.max_outbound_queue_bytes;
+        if let Some(conn) = self.slots.get_mut(slot) {
+            conn.outbox.push(run, start, end);
+            note(slot, conn, limit, sweep, &mut self.over);
+        }
+    }
+
+    /// Walks through all who are to receive what an audience gets, each once.
+    #[inline]
+    pub(super) fn for_receivers(&mut self, audience: &Audience, mut visit_one: impl FnMut(u32, &mut Conn)) {
+        let Self { channels, slots, visit, .. } = self;
+        let several = audience.channels().len() > 1;
+        *visit += 1;
+        for channel in audience.channels() {
+            for &Receiving { slot } in channels.get(&channel.id).map_or(&[][..], Vec::as_slice) {
+                let Some(conn) = slots.get_mut(slot) else { continue };
+                if several {
+                    if conn.visit == *visit {
+                        continue;
+                    }
+                    conn.visit = *visit;
+                }
+                visit_one(slot, conn);
+            }
+        }
+    }
+
+    /// Does what is no message.
+    fn obey(&mut self, entry: Entry, run: &Run) {
+        match entry {
+            Entry::Subscribe { conn, channel } => self.enter_channel(conn.slot, conn.generation, channel),
+            Entry::Unsubscribe { conn, channel } => {
+                if self.slots.open(conn).is_some() {
+                    self.leave_channel(conn.slot, channel);
+                }
+            }
+            Entry::Close { conn, start, end } => {
+                if self.slots.open(conn).is_some() {
+                    self.close(conn.slot, Reason::Application { run: run.clone(), start, end });
+                }
+            }
+            Entry::Adopt(stream) => self.adopt(*stream),
+            Entry::Query { conn, answer } => {
+                if let Some(conn) = self.slots.open(conn) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = answer.try_send(ConnectionQuery { queued_bytes: conn.outbox.bytes() });
+                }
+            }
+            Entry::Resume => self.resume_paused(),
+            Entry::Publish { .. } | Entry::Send { .. } => unreachable!("messages are delivered in stretches"),
+        }
+    }
+
+    /// From here on the connection receives what the channel gets.
+    pub(super) fn enter_channel(&mut self, slot: u32, generation: u32, channel: u64) {
+        let id = wse_core::ConnId { shard: self.index, slot, generation };
+        let Some(conn) = self.slots.open(id) else { return };
+        if conn.channels.position(channel).is_some() {
+            return;
+        }
+        let list = self.channels.entry(channel).or_default();
+        conn.channels.push(Membership { channel, place: list.len() as u32 });
+        list.push(Receiving { slot });
+    }
+
+    /// From here on no more.
+    pub(super) fn leave_channel(&mut self, slot: u32, channel: u64) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if let Some(at) = conn.channels.position(channel) {
+            let membership = conn.channels.swap_remove(at);
+            self.leave_list(&membership);
+        }
+    }
+
+    /// Takes a connection out of all lists: its session has ended.
+    pub(super) fn leave_all_channels(&mut self, slot: u32) {
+        let memberships = self.slots.get_mut(slot).map(|conn| conn.channels.take()).unwrap_or_default();
+        memberships.iter().for_each(|membership| self.leave_list(membership));
+    }
+
+    /// The last of the list takes the place that becomes free.
+    fn leave_list(&mut self, membership: &Membership) {
+        let Membership { channel, place } = *membership;
+        let list = self.channels.get_mut(&channel).expect("a member's channel has a list");
+        list.swap_remove(place as usize);
+        if let Some(moved) = list.get(place as usize) {
+            let conn = self.slots.get_mut(moved.slot).expect("a list has living members");
+            let at = conn.channels.position(channel).expect("and they know it");
+            conn.channels.get_mut(at).expect("just found").place = place;
+        } else if list.is_empty() {
+            self.channels.remove(&channel);
+        }
+    }
+}
+
+fn is_message(entry: &Entry) -> bool {
+    matches!(entry, Entry::Publish { .. } | Entry::Send { .. })
+}
+
+fn mark(conn: &mut Conn, stretch: u64, pieces: u32) {
+    if conn.stretch != stretch {
+        conn.stretch = stretch;
+        conn.pieces = 0;
+    }
+    conn.pieces += pieces;
+}
+
+/// Sees to it that a connection with something new to send is written to, or closed if that is too much.
+#[inline]
+fn note(slot: u32, conn: &mut Conn, limit: usize, sweep: &mut Sweep, over: &mut Vec<u32>) {
+    if !conn.flags.blocked && !conn.flags.queued {
+        conn.flags.queued = true;
+        sweep.push_back(slot);
+    }
+    if conn.outbox.cost() > limit && !conn.flags.over {
+        conn.flags.over = true;
+        over.push(slot);
+    }
+}
+
+/// One contiguous run of a group's messages: the original where they lie together, else a copy, made once for all receivers.
+fn join(pool: &crate::run::Pool, run: &Run, pieces: &[(u32, u32)]) -> (Run, u32, u32) {
+    use wse_core::outbox::Run as _;
+    if let [(start, end)] = pieces {
+        return (run.clone(), *start, *end);
+    }
+    let mut bytes = pool.buffer();
+    for (start, end) in pieces {
+        bytes.extend_from_slice(&run.bytes()[*start as usize..*end as usize]);
+    }
+    let end = bytes.len() as u32;
+    (pool.run(bytes), 0, end)
+}

@@ -1,0 +1,203 @@
+//! Writing: the dear part of the work, in slices.
+
+use std::io::{self, IoSlice, Write};
+use std::time::Instant;
+
+use wse_core::outbox::Run as _;
+
+use super::conn::{Conn, Phase};
+use super::{Shard, Sweep};
+use crate::log::limited;
+
+/// How long one turn of the loop writes before it looks at its sockets and its inbox again.
+const SLICE: std::time::Duration = std::time::Duration::from_micros(1000);
+/// Connections written to before the clock is looked at.
+const STEP: usize = 16;
+/// Pieces gathered into one write.
+const GATHER: usize = 128;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing is left.
+    All,
+    /// The socket takes no more now.
+    Blocked,
+    /// The connection is gone.
+    Broken,
+}
+
+impl Shard {
+    /// Writes to the connections of the sweeps, each list in its turn, for a slice of time.
+    pub(super) fn flush_slice(&mut self) {
+        if self.sweeps.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        while let Some(mut sweep) = self.sweeps.pop_front() {
+            self.flush_step(&mut sweep);
+            if !sweep.is_empty() {
+                // To the back: a small topic behind a large one waits for a step, not for thousands of writes.
+                self.sweeps.push_back(sweep);
+            }
+            if started.elapsed() >= SLICE {
+                return;
+            }
+        }
+    }
+
+    fn flush_step(&mut self, sweep: &mut Sweep) {
+        for _ in 0..STEP {
+            let Some(slot) = sweep.pop_front() else { return };
+            if let Some(conn) = self.slots.get_mut(slot)
+                && conn.flags.queued
+            {
+                conn.flags.queued = false;
+                self.flush(slot);
+            }
+        }
+    }
+
+    /// Writes what a connection still has to be sent, as far as its socket takes it.
+    pub(super) fn flush(&mut self, slot: u32) {
+        let now_ms = self.now_ms;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if conn.flags.blocked {
+            return;
+        }
+        let before = conn.outbox.bytes();
+        let written = write_out(conn);
+        let sent = before - conn.outbox.bytes();
+        if sent > 0 {
+            conn.wrote_ms = now_ms;
+            conn.flags.over = false;
+        }
+        conn.flags.blocked = written == Written::Blocked;
+        self.handle().stats.bytes_sent.add(sent as u64);
+        match written {
+            Written::All => self.after_flush(slot),
+            Written::Blocked => {}
+            Written::Broken => self.drop_conn(slot),
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn on_writable(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if conn.flags.blocked {
+            conn.flags.blocked = false;
+            if !conn.flags.queued {
+                self.flush(slot);
+            }
+        }
+    }
+
+    /// Sends something of the server's own to one connection, behind all that waits already.
+    pub(super) fn send_own(&mut self, slot: u32, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let limit = self.shared.options.max_outbound_queue_bytes;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        let mut rest = bytes;
+        if conn.outbox.is_empty() && !conn.flags.blocked {
+            match conn.stream.write(bytes) {
+                Ok(sent) => {
+                    rest = &bytes[sent..];
+                    conn.wrote_ms = self.now_ms;
+                    conn.flags.blocked = !rest.is_empty();
+                    self.handle().stats.bytes_sent.add(sent as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.flags.blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_conn(slot),
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        // The whole frame is kept, so that the boundaries are known, and what has left is skipped.
+        let run = self.pool.run(bytes.to_vec());
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        conn.outbox.push(&run, 0, run.bytes().len() as u32);
+        conn.outbox.advance(bytes.len() - rest.len());
+        if conn.outbox.cost() > limit && !conn.flags.over {
+            conn.flags.over = true;
+            self.over.push(slot);
+        }
+        if !conn.flags.blocked && !conn.flags.queued {
+            conn.flags.queued = true;
+            self.sweeps.push_back(Sweep::from([slot]));
+        }
+    }
+
+    /// Nothing is left to be sent: a connection that was only waiting for that goes on to its end.
+    pub(super) fn after_flush(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        match conn.phase {
+            Phase::Handshake(_) | Phase::Open => {}
+            Phase::Closing if conn.flags.peer_closed => self.drop_conn(slot),
+            Phase::Closing => {}
+            Phase::Lingering => self.shut_write(slot),
+        }
+    }
+
+    /// Closes those that are over `max_outbound_queue_bytes`, and the worst while all together hold more than they may.
+    pub(super) fn close_those_over(&mut self) {
+        for slot in std::mem::take(&mut self.over) {
+            if self.slots.get_mut(slot).is_some_and(|conn| conn.is_open() && conn.flags.over) {
+                self.close(slot, super::close::Reason::TooSlow);
+            }
+        }
+        let total = self.shared.options.max_outbound_total_bytes;
+        while self.shared.outbound.load(std::sync::atomic::Ordering::Relaxed) > total {
+            let Some(worst) = self.worst() else { return };
+            limited!(warn, self.shared.clock, "max_outbound_total_bytes is reached: the client that is furthest behind is closed");
+            self.close(worst, super::close::Reason::TooSlow);
+        }
+    }
+
+    /// The open connection with the most bytes behind, if any has enough to be worth it.
+    fn worst(&mut self) -> Option<u32> {
+        let occupied = self.slots.occupied();
+        let backlog = |slots: &mut super::conn::Slots, slot: u32| {
+            slots.get_mut(slot).filter(|conn| conn.is_open()).map_or(0, |conn| conn.outbox.bytes())
+        };
+        let worst = occupied.into_iter().max_by_key(|slot| backlog(&mut self.slots, *slot))?;
+        (backlog(&mut self.slots, worst) > 0).then_some(worst)
+    }
+}
+
+/// Writes until nothing is left or the socket is full.
+#[inline]
+fn write_out(conn: &mut Conn) -> Written {
+    while !conn.outbox.is_empty() {
+        let offered;
+        let result = if let Some(piece) = conn.outbox.single() {
+            offered = piece.len();
+            conn.stream.write(piece)
+        } else {
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(conn.outbox.pieces()) {
+                *slice = IoSlice::new(piece);
+                count += 1;
+            }
+            let slices = &slices[..count];
+            offered = slices.iter().map(|slice| slice.len()).sum();
+            socket2::SockRef::from(&conn.stream).send_vectored(slices)
+        };
+        match result {
+            Ok(sent) => {
+                conn.outbox.advance(sent);
+                if sent < offered {
+                    return Written::Blocked;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Written::Broken,
+        }
+    }
+    Written::All
+}

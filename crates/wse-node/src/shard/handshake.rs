@@ -1,0 +1,240 @@
+//! From the first byte to an open connection, or to an answer in HTTP.
+
+use wse_core::auth::find_token;
+use wse_core::http::{Head, Request, Response};
+use wse_core::protocol::codes::ErrorCode;
+use wse_core::protocol::words;
+use wse_core::websocket::Opcode;
+use wse_core::websocket::frame::write_frame;
+use wse_core::websocket::upgrade::{self, Upgrade};
+
+use super::Shard;
+use super::close::Reason;
+use super::conn::{Handshake, Phase};
+use crate::events::EventKind;
+use crate::health;
+use crate::log::limited;
+use crate::people::Person;
+use crate::shared::Shared;
+
+/// What a request comes to.
+enum Outcome {
+    /// More bytes are needed.
+    Wait,
+    /// An answer in HTTP, and the end.
+    Answer(Response, bool),
+    /// No room for the event of another connection: later.
+    NoRoom,
+    /// An open connection; frames may follow the head at once.
+    Open(Opening),
+}
+
+/// What is known when the upgrade is accepted.
+struct Opening {
+    head_end: usize,
+    response: Vec<u8>,
+    identity: Identity,
+}
+
+/// Who comes in.
+enum Identity {
+    /// Nobody asked; the cookies as they came.
+    Anonymous(Vec<u8>),
+    /// A valid token's subject.
+    User(Box<str>),
+    /// No token or a bad one: told in band, since a browser can't see an HTTP status.
+    Refused(ErrorCode, &'static str),
+}
+
+impl Shard {
+    /// Looks at the first `len` bytes of the buffer as a request.
+    pub(super) fn handshake(&mut self, slot: u32, len: usize) {
+        let outcome = judge(&self.shared, &self.buffer[..len]);
+        match outcome {
+            Outcome::Wait => self.keep_head(slot, len, false),
+            Outcome::NoRoom => self.keep_head(slot, len, true),
+            Outcome::Answer(response, without_body) => self.answer(slot, &response, without_body),
+            Outcome::Open(opening) => self.open(slot, opening, len),
+        }
+    }
+
+    fn keep_head(&mut self, slot: u32, len: usize, pause: bool) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        conn.phase = Phase::Handshake(Box::new(Handshake { head: self.buffer[..len].to_vec() }));
+        conn.flags.paused = pause;
+        if pause {
+            self.paused.push(slot);
+        }
+    }
+
+    /// Sends an HTTP answer and ends.
+    fn answer(&mut self, slot: u32, response: &Response, without_body: bool) {
+        if response.status != 200 {
+            self.handle().stats.rejected.add(1);
+        }
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        conn.phase = Phase::Lingering;
+        self.send_own(slot, &response.to_bytes(without_body));
+        self.shut_when_sent(slot);
+    }
+
+    fn shut_when_sent(&mut self, slot: u32) {
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.outbox.is_empty()) {
+            self.shut_write(slot);
+        }
+    }
+
+    /// Answers 101 and begins the session.
+    fn open(&mut self, slot: u32, opening: Opening, len: usize) {
+        let Opening { head_end, mut response, identity } = opening;
+        if let Identity::Refused(code, message) = identity {
+            return self.refuse_in_band(slot, response, code, message);
+        }
+        let id = self.id(slot);
+        let (kind, user_id, bytes) = match identity {
+            Identity::User(user) => {
+                let ready = self.ready(id, &user);
+                write_frame(&mut response, Opcode::Text, ready.as_bytes());
+                (EventKind::AuthConnect, Some(user.clone()), user.as_bytes().to_vec())
+            }
+            Identity::Anonymous(cookies) => (EventKind::Connect, None, cookies),
+            Identity::Refused(..) => unreachable!("answered above"),
+        };
+        let deadline_ms = self.first_ping_ms(slot);
+        let idle_ms = self.now_ms + self.shared.options.idle_timeout.as_millis() as u64;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        conn.phase = Phase::Open;
+        conn.deadline_ms = deadline_ms;
+        let person = Person {
+            generation: id.generation,
+            address: conn.address(),
+            connected_at_ms: self.shared.clock.unix_ms(),
+            user_id,
+            subscriptions: Default::default(),
+        };
+        self.schedule(slot, deadline_ms.min(idle_ms));
+        self.handle().people.enter(id, person);
+        self.handle().stats.accepted.add(1);
+        self.shared.topics.join_everyone(usize::from(self.index));
+        self.enter_channel(slot, id.generation, self.shared.topics.everyone_channel().id);
+        // The client may hear of its acceptance before the application does, but never the other way round.
+        self.send_own(slot, &response);
+        self.batch.push(kind, id, &bytes);
+        if len > head_end && self.slots.open(id).is_some() {
+            self.take_frames(slot, head_end, len);
+        }
+    }
+
+    fn ready(&self, id: wse_core::ConnId, user_id: &str) -> String {
+        let text = id.to_text(self.shared.run);
+        words::Ready {
+            id: &health::message_id(self.shared.clock.unix_ms()),
+            connection_id: std::str::from_utf8(&text).unwrap_or_default(),
+            user_id,
+            recovery: self.shared.options.recovery_enabled,
+            unix_ms: self.shared.clock.unix_ms(),
+        }
+        .to_text()
+    }
+
+    /// The upgrade succeeds, the reason is told, the connection closes; the application hears nothing.
+    fn refuse_in_band(&mut self, slot: u32, mut response: Vec<u8>, code: ErrorCode, message: &str) {
+        self.handle().stats.auth_failures.add(1);
+        self.handle().stats.rejected.add(1);
+        let error = words::error(code, message, self.shared.clock.unix_ms());
+        write_frame(&mut response, Opcode::Text, error.as_bytes());
+        self.send_own(slot, &response);
+        self.close(slot, Reason::Unauthenticated);
+    }
+
+    /// The request took longer than `handshake_timeout`.
+    pub(super) fn refuse_slow_handshake(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if conn.flags.paused {
+            // It is the application that is slow, not the client.
+            conn.deadline_ms = self.now_ms + self.shared.options.handshake_timeout.as_millis() as u64;
+            let deadline_ms = conn.deadline_ms;
+            return self.schedule(slot, deadline_ms);
+        }
+        self.answer(slot, &Response::text(408, "The request took too long.\n"), false);
+    }
+}
+
+/// Decides about a request without touching the connection.
+fn judge(shared: &Shared, bytes: &[u8]) -> Outcome {
+    let (request, head_end) = match Head::parse(bytes) {
+        Head::Partial => return Outcome::Wait,
+        Head::Refused(response) => return Outcome::Answer(response, false),
+        Head::Whole(request, end) => (request, end),
+    };
+    if !upgrade::is_attempt(&request) {
+        return Outcome::Answer(page(shared, &request), request.method == "HEAD");
+    }
+    let upgrade = match Upgrade::check(&request, &shared.policy) {
+        Ok(upgrade) => upgrade,
+        Err(response) => return Outcome::Answer(response, false),
+    };
+    let identity = identify(shared, &request);
+    if !matches!(identity, Identity::Refused(..)) {
+        // Room for the connect and the disconnect: neither may be lost, and neither may wait.
+        let bytes = identity_len(&identity);
+        if !shared.events.reserve(2, bytes) {
+            return Outcome::NoRoom;
+        }
+        if !shared.admit() {
+            shared.events.give_back(2, bytes);
+            let full = Response::text(503, "The server is full.\n").with("Retry-After: 5\r\n");
+            return Outcome::Answer(full, false);
+        }
+    }
+    let mut response = Vec::with_capacity(512);
+    upgrade.write_response(&mut response);
+    Outcome::Open(Opening { head_end, response, identity })
+}
+
+fn identity_len(identity: &Identity) -> usize {
+    match identity {
+        Identity::Anonymous(cookies) => cookies.len(),
+        Identity::User(user) => user.len(),
+        Identity::Refused(..) => 0,
+    }
+}
+
+fn identify(shared: &Shared, request: &Request<'_>) -> Identity {
+    let Some(verifier) = &shared.verifier else {
+        let cookies: Vec<&[u8]> = request.header_values("cookie").collect();
+        return Identity::Anonymous(cookies.join(&b"; "[..]));
+    };
+    let presented = find_token(
+        shared.options.jwt_cookie_name.as_deref(),
+        request.header_values("cookie"),
+        request.header_values("authorization"),
+        request.header_values("sec-websocket-protocol"),
+    );
+    let Some(presented) = presented else {
+        return Identity::Refused(ErrorCode::AuthRequired, "a token is required");
+    };
+    match presented.token.and_then(|token| verifier.verify(token, shared.clock.unix())) {
+        Ok(claims) => Identity::User(claims.subject),
+        Err(error) => {
+            limited!(info, shared.clock, reason = error.reason(), "a token was refused");
+            Identity::Refused(ErrorCode::AuthFailed, error.client_message())
+        }
+    }
+}
+
+/// The answer to a request that does not mean to upgrade.
+fn page(shared: &Shared, request: &Request<'_>) -> Response {
+    let page = match request.path {
+        "/health" => Some(Response::json(200, health::Health::of(shared).to_json())),
+        "/ready" if shared.is_stopping() => Some(Response::text(503, "stopping\n")),
+        "/ready" => Some(Response::text(200, "ready\n")),
+        path => shared.pages.read().get(path).map(|page| Response::clone(page)),
+    };
+    match page {
+        Some(page) if request.method == "GET" || request.method == "HEAD" => page,
+        Some(_) => Response::text(405, "This page can only be read.\n").with("Allow: GET, HEAD\r\n"),
+        None if request.path == shared.policy.path.as_deref().unwrap_or("/wse") => upgrade::upgrade_required(),
+        None => Response::text(404, "Not found.\n"),
+    }
+}

@@ -1,0 +1,100 @@
+//! Holding publishers back while most of a topic's subscribers here are far behind.
+//!
+//! Waiting for the shards alone would let a flood run every client into its limit; waiting for the slowest would let one reader rule
+//! all. So publishers wait while more than half of the subscribers are over a megabyte behind, and only as long as the topic moves at
+//! all. The rest is the slow-client policy.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::conn::Conn;
+use crate::topics::Audience;
+
+/// Bytes from which a client is far behind.
+pub(super) const FAR_BEHIND: usize = 1 << 20;
+/// A topic of which nothing was written for so long does not hold its publishers.
+const MOVING_MS: u64 = 100;
+
+/// How the receivers of one audience stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standing {
+    receivers: usize,
+    far_behind: usize,
+    wrote_ms: u64,
+}
+
+impl Standing {
+    #[inline]
+    pub(super) fn count(&mut self, conn: &Conn) {
+        self.receivers += 1;
+        if conn.outbox.bytes() > FAR_BEHIND {
+            self.far_behind += 1;
+            self.wrote_ms = self.wrote_ms.max(conn.wrote_ms);
+        }
+    }
+
+    fn must_hold(&self, now_ms: u64) -> bool {
+        self.far_behind * 2 > self.receivers && now_ms.saturating_sub(self.wrote_ms) < MOVING_MS
+    }
+}
+
+/// The audiences held by this shard.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    held: Vec<Arc<Audience>>,
+    next_ms: Option<u64>,
+}
+
+impl Holds {
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.next_ms
+    }
+}
+
+impl Shard {
+    /// Decides after a delivery whether publishers of this audience must wait.
+    pub(super) fn judge(&mut self, audience: &Arc<Audience>, standing: Standing) {
+        if standing.must_hold(self.now_ms) && audience.hold(usize::from(self.index), true) {
+            self.holds.held.push(audience.clone());
+            self.holds.next_ms.get_or_insert(self.now_ms + pause_ms(standing.receivers));
+        }
+    }
+
+    /// Looks again at what is held, and lets go what moves freely or not at all.
+    pub(super) fn check_holds(&mut self) {
+        if self.holds.next_ms.is_none_or(|at| self.now_ms < at) {
+            return;
+        }
+        let held = std::mem::take(&mut self.holds.held);
+        let (mut still, mut receivers, mut opened) = (Vec::new(), 0, false);
+        for audience in held {
+            let mut standing = Standing::default();
+            self.for_receivers(&audience, |_, conn| standing.count(conn));
+            receivers += standing.receivers;
+            if standing.must_hold(self.now_ms) && !self.shared.is_stopping() {
+                still.push(audience);
+            } else {
+                audience.hold(usize::from(self.index), false);
+                opened = true;
+            }
+        }
+        self.holds.next_ms = (!still.is_empty()).then(|| self.now_ms + pause_ms(receivers));
+        self.holds.held = still;
+        if opened {
+            self.shared.open_gate();
+        }
+    }
+
+    /// Lets go of everything: the shard ends.
+    pub(super) fn release_holds(&mut self) {
+        for audience in self.holds.held.drain(..) {
+            audience.hold(usize::from(self.index), false);
+        }
+        self.shared.open_gate();
+    }
+}
+
+/// A millisecond, and more where looking at all receivers takes long: the looking stays below a few percent of the time.
+fn pause_ms(receivers: usize) -> u64 {
+    1 + receivers as u64 / 1000
+}

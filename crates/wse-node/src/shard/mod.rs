@@ -1,0 +1,209 @@
+//! One I/O thread: its own epoll, its connections, and the loop that serves them.
+//!
+//! A turn of the loop polls, reads what is readable, takes the whole inbox, notes for each receiver what it is to get (cheap), and
+//! writes to as many of them as a slice allows (dear). Then it polls again, so that a sweep over thousands of sockets keeps nobody
+//! else waiting. No lock is held while anything is written, and Python is never called from here.
+
+mod accept;
+mod close;
+mod conn;
+mod deliver;
+mod flush;
+mod handshake;
+mod hold;
+mod read;
+mod timers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use mio::{Events as Readiness, Poll, Token};
+use wse_core::ConnId;
+use wse_core::wheel::Wheel;
+
+use crate::events::Batch;
+use crate::inbox::Entry;
+use crate::run::Pool;
+use crate::shared::{ShardHandle, Shared};
+use accept::Acceptor;
+use conn::{Receiving, Slots};
+use hold::Holds;
+
+/// The token of the waker, which no connection has.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+/// The token of the listening socket.
+pub(crate) const LISTENER: Token = Token(usize::MAX - 1);
+
+/// Bytes that one read may bring; what was left of the read before goes in front.
+const READ_BYTES: usize = 64 * 1024;
+/// Room in front for a request head that came in pieces.
+const PREFIX_BYTES: usize = wse_core::http::request::MAX_HEAD_BYTES;
+/// Sweeps that may be under way before the inbox has to wait.
+const MAX_SWEEPS: usize = 4;
+/// How long a shard that stops goes on delivering the last frames.
+const STOP_MS: u64 = 1000;
+
+/// Connections that have something new to send, in the order in which it is sent.
+type Sweep = VecDeque<u32>;
+
+/// One shard, made in its own thread.
+pub(crate) struct Shard {
+    index: u8,
+    shared: Arc<Shared>,
+    poll: Poll,
+    acceptor: Option<Acceptor>,
+    slots: Slots,
+    /// Who receives what a channel gets.
+    channels: HashMap<u64, Vec<Receiving>, FixedState>,
+    wheel: Wheel,
+    /// Milliseconds of a tick of the wheel.
+    tick_ms: u64,
+    now_ms: u64,
+    /// The end of the last time that this thread was kept from running; nobody is called silent for that time.
+    stalled_until_ms: u64,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+    batch: Batch,
+    pool: Pool,
+    /// Connections to write to, in lists that take turns.
+    sweeps: VecDeque<Sweep>,
+    /// Connections with more to read than one turn allows.
+    again: Vec<u32>,
+    /// Connections that are not read because their next message has no room.
+    paused: Vec<u32>,
+    /// Connections over their outbound limit.
+    over: Vec<u32>,
+    holds: Holds,
+    stretch: u64,
+    visit: u64,
+    draining_since_ms: Option<u64>,
+}
+
+impl Shard {
+    pub(crate) fn new(index: u8, shared: Arc<Shared>, poll: Poll, listener: Option<mio::net::TcpListener>) -> Self {
+        let options = &shared.options;
+        let shortest = options.ping_interval.min(options.idle_timeout).min(options.handshake_timeout);
+        let tick_ms = (shortest.as_millis() as u64 / 20).clamp(1, 100);
+        Self {
+            index,
+            acceptor: listener.map(Acceptor::new),
+            slots: Slots::default(),
+            channels: HashMap::default(),
+            wheel: Wheel::new(0),
+            tick_ms,
+            now_ms: shared.clock.now_ms(),
+            stalled_until_ms: 0,
+            buffer: vec![0; PREFIX_BYTES + READ_BYTES],
+            scratch: Vec::new(),
+            batch: Batch::default(),
+            pool: Pool::new(shared.clone()),
+            sweeps: VecDeque::new(),
+            again: Vec::new(),
+            paused: Vec::new(),
+            over: Vec::new(),
+            holds: Holds::default(),
+            stretch: 0,
+            visit: 0,
+            draining_since_ms: None,
+            shared,
+            poll,
+        }
+    }
+
+    fn handle(&self) -> &ShardHandle {
+        &self.shared.shards[usize::from(self.index)]
+    }
+
+    fn id(&self, slot: u32) -> ConnId {
+        ConnId { shard: self.index, slot, generation: self.slots.generation(slot) }
+    }
+
+    /// Serves until the server stops.
+    pub(crate) fn run(mut self) {
+        let mut readiness = Readiness::with_capacity(1024);
+        let (mut entries, mut bytes) = (Vec::new(), Vec::new());
+        loop {
+            let timeout = self.timeout(&mut entries, &mut bytes);
+            if let Err(error) = self.poll.poll(&mut readiness, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "polling failed; this I/O thread ends");
+                break;
+            }
+            self.look_at_the_clock(timeout);
+            for event in &readiness {
+                self.on_ready(event);
+            }
+            self.read_again();
+            self.hand_over();
+            if entries.is_empty() && self.sweeps.len() < MAX_SWEEPS {
+                self.handle().inbox.take(&mut entries, &mut bytes, false);
+            }
+            self.deliver(&mut entries, &mut bytes);
+            self.close_those_over();
+            self.flush_slice();
+            self.check_timers();
+            self.check_holds();
+            self.hand_over();
+            if self.shared.is_stopping() && self.stop_step() {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// How long the next poll may block: not at all while there is work; before it does, the inbox is told that the shard sleeps.
+    fn timeout(&mut self, entries: &mut Vec<Entry>, bytes: &mut Vec<u8>) -> Option<Duration> {
+        if !self.sweeps.is_empty() || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if self.handle().inbox.take(entries, bytes, true) {
+            return Some(Duration::ZERO);
+        }
+        let now = self.shared.clock.now_ms();
+        let wheel = self.wheel.next_tick().map(|tick| tick * self.tick_ms);
+        let accept = self.acceptor.as_ref().and_then(Acceptor::retry_at_ms);
+        let stop = self.draining_since_ms.map(|since| since + STOP_MS);
+        let next = [wheel, accept, self.holds.next_ms(), stop].into_iter().flatten().min();
+        next.map(|at| Duration::from_millis(at.saturating_sub(now).max(1)))
+    }
+
+    /// Reads the clock once for the whole turn, and notices when the thread, or the machine, stood still.
+    fn look_at_the_clock(&mut self, timeout: Option<Duration>) {
+        let now = self.shared.clock.now_ms();
+        let expected = timeout.map_or(u64::MAX, |timeout| timeout.as_millis() as u64 + 1000);
+        if now - self.now_ms > expected {
+            self.stalled_until_ms = now;
+        }
+        self.now_ms = now;
+    }
+
+    fn on_ready(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            WAKE => {}
+            LISTENER => self.accept(),
+            Token(token) => {
+                let slot = token as u32;
+                if self.slots.generation(slot) != (token >> 32) as u32 {
+                    return;
+                }
+                if event.is_writable() {
+                    self.on_writable(slot);
+                }
+                if event.is_error() || (event.is_write_closed() && event.is_read_closed()) {
+                    self.on_hang_up(slot);
+                } else if event.is_readable() || event.is_read_closed() {
+                    self.on_readable(slot, event.is_read_closed());
+                }
+            }
+        }
+    }
+
+    /// Gives the application what was read, in one piece.
+    fn hand_over(&mut self) {
+        self.shared.events.push(&mut self.batch);
+    }
+}

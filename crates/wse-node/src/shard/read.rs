@@ -1,0 +1,318 @@
+//! Reading: from the socket through the frames to the application's batch.
+
+use std::io::{self, Read};
+
+use wse_core::ConnId;
+use wse_core::protocol::codes::ErrorCode;
+use wse_core::protocol::command::{Command, strip_prefix};
+use wse_core::protocol::words;
+use wse_core::rate::Verdict;
+use wse_core::websocket::frame::write_frame;
+use wse_core::websocket::{Flow, Incoming, Opcode};
+
+use super::close::Reason;
+use super::conn::{Conn, Phase};
+use super::{PREFIX_BYTES, READ_BYTES, Shard};
+use crate::events::{Batch, EventKind};
+use crate::shared::Shared;
+
+/// Reads of one socket in one turn.
+const READS_PER_TURN: usize = 4;
+
+/// What is to be done with a connection after some of its bytes were looked at.
+enum After {
+    /// Nothing more was there.
+    Done,
+    /// There may be more.
+    More,
+}
+
+impl Shard {
+    /// The socket has something to read, or its end.
+    pub(super) fn on_readable(&mut self, slot: u32, to_the_end: bool) {
+        for _ in 0..READS_PER_TURN {
+            match self.read_once(slot) {
+                After::Done if !to_the_end || self.is_paused_or_gone(slot) => return,
+                After::Done => {}
+                After::More => continue,
+            }
+            // The end was announced together with data: it comes when the data has been read.
+            if self.slots.get_mut(slot).is_none() {
+                return;
+            }
+        }
+        if self.slots.get_mut(slot).is_some() {
+            self.again.push(slot);
+        }
+    }
+
+    fn is_paused_or_gone(&mut self, slot: u32) -> bool {
+        self.slots.get_mut(slot).is_none_or(|conn| conn.flags.paused)
+    }
+
+    /// Goes on with the sockets that had more than a turn allows.
+    pub(super) fn read_again(&mut self) {
+        for slot in std::mem::take(&mut self.again) {
+            self.on_readable(slot, true);
+        }
+    }
+
+    /// One read, and whatever it brings.
+    fn read_once(&mut self, slot: u32) -> After {
+        let now_ms = self.now_ms;
+        let Some(conn) = self.slots.get_mut(slot) else { return After::Done };
+        if conn.flags.paused {
+            return After::Done;
+        }
+        let prefix = match &conn.phase {
+            Phase::Handshake(handshake) => handshake.head.as_slice(),
+            Phase::Open | Phase::Closing => conn.receiver.tail(),
+            Phase::Lingering => &[],
+        };
+        let kept = prefix.len();
+        if self.buffer.len() < kept + READ_BYTES {
+            self.buffer.resize(kept + READ_BYTES, 0);
+        }
+        self.buffer[..kept].copy_from_slice(prefix);
+        match conn.stream.read(&mut self.buffer[kept..kept + READ_BYTES]) {
+            Ok(0) => {
+                self.drop_conn(slot);
+                After::Done
+            }
+            Ok(read) => {
+                conn.heard_ms = now_ms;
+                self.handle().stats.bytes_received.add(read as u64);
+                self.take_bytes(slot, kept + read);
+                self.shrink_buffer();
+                // Less than there was room for: the socket is empty, and epoll tells when it is not.
+                if read < READ_BYTES { After::Done } else { After::More }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => After::Done,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => After::More,
+            Err(_) => {
+                self.drop_conn(slot);
+                After::Done
+            }
+        }
+    }
+
+    /// The buffer grew for the remainder of a paused connection; it need not stay so.
+    fn shrink_buffer(&mut self) {
+        if self.buffer.len() > PREFIX_BYTES + READ_BYTES {
+            self.buffer.truncate(PREFIX_BYTES + READ_BYTES);
+            self.buffer.shrink_to_fit();
+        }
+    }
+
+    /// Looks at the first `len` bytes of the buffer as what this connection said.
+    fn take_bytes(&mut self, slot: u32, len: usize) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        match conn.phase {
+            Phase::Handshake(_) => self.handshake(slot, len),
+            Phase::Open => self.take_frames(slot, 0, len),
+            Phase::Closing => self.await_close_frame(slot, len),
+            Phase::Lingering => {}
+        }
+    }
+
+    /// Looks at the bytes `start..end` of the buffer as frames.
+    pub(super) fn take_frames(&mut self, slot: u32, start: usize, end: usize) {
+        let id = self.id(slot);
+        let max_message_size = self.shared.options.max_message_size;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        let mut receiver = std::mem::take(&mut conn.receiver);
+        let mut replies = std::mem::take(&mut self.scratch);
+        replies.clear();
+        let mut inlet = Inlet {
+            id,
+            now_ms: self.now_ms,
+            conn,
+            batch: &mut self.batch,
+            replies: &mut replies,
+            shared: &self.shared,
+            messages: 0,
+            closed: None,
+            refused: None,
+        };
+        let flow = receiver.receive(&mut self.buffer[start..end], max_message_size, |incoming| inlet.take(incoming));
+        inlet.finish();
+        let (closed, messages) = (inlet.closed, inlet.messages);
+        conn.receiver = receiver;
+        conn.flags.paused = flow == Ok(Flow::Pause);
+        if conn.flags.paused {
+            self.paused.push(slot);
+        }
+        self.handle().stats.messages_received.add(messages);
+        self.send_own(slot, &replies);
+        self.scratch = replies;
+        if self.batch.is_full() {
+            self.hand_over();
+        }
+        match (flow, closed) {
+            (Err(error), _) => self.close(slot, Reason::Protocol(error)),
+            (_, Some(code)) => self.close(slot, Reason::Answer(code)),
+            _ => {}
+        }
+    }
+
+    /// After the server's close frame only the client's is of interest.
+    fn await_close_frame(&mut self, slot: u32, len: usize) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        let mut receiver = std::mem::take(&mut conn.receiver);
+        let flow = receiver.receive(&mut self.buffer[..len], usize::MAX >> 1, |_| Flow::Continue);
+        match flow {
+            Ok(Flow::Stop) | Err(_) => conn.flags.peer_closed = true,
+            Ok(_) => {
+                // A message that never ends must not be collected for nobody.
+                if receiver.held_bytes() < READ_BYTES {
+                    conn.receiver = receiver;
+                }
+            }
+        }
+        if conn.flags.peer_closed && conn.outbox.is_empty() {
+            self.drop_conn(slot);
+        }
+    }
+
+    /// There is room for events again: first what was kept, then the sockets.
+    pub(super) fn resume_paused(&mut self) {
+        for slot in std::mem::take(&mut self.paused) {
+            let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.flags.paused) else { continue };
+            conn.flags.paused = false;
+            let kept = match &conn.phase {
+                Phase::Handshake(handshake) => handshake.head.as_slice(),
+                Phase::Open => conn.receiver.tail(),
+                Phase::Closing | Phase::Lingering => continue,
+            };
+            let len = kept.len();
+            if self.buffer.len() < len {
+                self.buffer.resize(len, 0);
+            }
+            self.buffer[..len].copy_from_slice(kept);
+            self.take_bytes(slot, len);
+            self.shrink_buffer();
+            if !self.is_paused_or_gone(slot) {
+                self.again.push(slot);
+            }
+        }
+    }
+}
+
+/// What one connection says in one read, on its way to the application.
+struct Inlet<'a> {
+    id: ConnId,
+    now_ms: u64,
+    conn: &'a mut Conn,
+    batch: &'a mut Batch,
+    /// Frames that answer, in order.
+    replies: &'a mut Vec<u8>,
+    shared: &'a Shared,
+    messages: u64,
+    /// The code of the client's close frame.
+    closed: Option<u16>,
+    /// Seconds until the rate limit lets the next message pass, if it refused one.
+    refused: Option<f64>,
+}
+
+impl Inlet<'_> {
+    #[inline]
+    fn take(&mut self, incoming: Incoming<'_>) -> Flow {
+        match incoming {
+            Incoming::Text(text) => self.text(text),
+            Incoming::Binary(bytes) => self.message(EventKind::Binary, bytes),
+            Incoming::Ping(payload) => {
+                write_frame(self.replies, Opcode::Pong, payload);
+                Flow::Continue
+            }
+            Incoming::Pong(_) => Flow::Continue,
+            Incoming::Close(close) => {
+                self.closed = Some(close.code);
+                Flow::Stop
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Flow {
+        let text = strip_prefix(text);
+        match Command::parse(text) {
+            Command::Application => return self.message(EventKind::Text, text.as_bytes()),
+            Command::Ping { timestamp } => {
+                if self.pass() {
+                    self.reply(&words::pong(&timestamp, self.shared.clock.unix_ms()));
+                }
+            }
+            Command::Pong => {}
+            Command::ClientHello { protocol_version } => {
+                if self.pass() {
+                    self.conn.flags.hello = true;
+                    self.hello(protocol_version);
+                }
+            }
+        }
+        self.messages += 1;
+        Flow::Continue
+    }
+
+    /// A message for the application: room first, for what is refused for want of it is asked again.
+    #[inline]
+    fn message(&mut self, kind: EventKind, bytes: &[u8]) -> Flow {
+        if !self.shared.events.reserve(1, bytes.len()) {
+            return Flow::Pause;
+        }
+        self.messages += 1;
+        if self.pass() {
+            self.batch.push(kind, self.id, bytes);
+        } else {
+            self.shared.events.give_back(1, bytes.len());
+        }
+        Flow::Continue
+    }
+
+    /// Asks the rate limit.
+    #[inline]
+    fn pass(&mut self) -> bool {
+        let rate = &self.shared.rate;
+        match self.conn.bucket.take(rate, self.now_ms) {
+            Verdict::Pass => true,
+            Verdict::Warn(remaining) => {
+                self.reply(&words::rate_limit_warning(remaining, rate.capacity, rate.refill));
+                true
+            }
+            Verdict::Refuse(retry_after) => {
+                self.shared.shards[usize::from(self.id.shard)].stats.rate_limited.add(1);
+                self.refused = Some(retry_after);
+                false
+            }
+        }
+    }
+
+    fn hello(&mut self, client_protocol_version: u64) {
+        let text = self.id.to_text(self.shared.run);
+        let options = &self.shared.options;
+        let hello = words::Hello {
+            client_protocol_version,
+            connection_id: std::str::from_utf8(&text).unwrap_or_default(),
+            ping_interval_ms: options.ping_interval.as_millis() as u64,
+            max_message_size: options.max_message_size,
+            rate_limit_capacity: options.rate_limit_capacity,
+            rate_limit_refill: options.rate_limit_refill,
+            recovery: options.recovery_enabled,
+            unix_ms: self.shared.clock.unix_ms(),
+        };
+        self.reply(&hello.to_text());
+    }
+
+    fn reply(&mut self, text: &str) {
+        write_frame(self.replies, Opcode::Text, text.as_bytes());
+    }
+
+    /// One error for all that one read had refused: an answer to each would be a flood of our own.
+    fn finish(&mut self) {
+        if let Some(retry_after) = self.refused {
+            let more = serde_json::Map::from_iter([("retry_after".to_owned(), retry_after.into())]);
+            let text = "more messages than rate_limit_capacity and rate_limit_refill allow";
+            let error = words::error_with(ErrorCode::RateLimited, text, self.shared.clock.unix_ms(), &more);
+            self.reply(&error);
+        }
+    }
+}

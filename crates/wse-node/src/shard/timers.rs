@@ -1,0 +1,84 @@
+//! Pings, silence and patience, each looked at when the wheel comes round to it.
+
+use wse_core::protocol::words;
+use wse_core::websocket::Opcode;
+use wse_core::websocket::frame::write_frame;
+
+use super::Shard;
+use super::close::Reason;
+use super::conn::Phase;
+
+impl Shard {
+    /// Asks for a look at a connection.
+    pub(super) fn schedule(&mut self, slot: u32, at_ms: u64) {
+        self.wheel.schedule(slot, at_ms.div_ceil(self.tick_ms));
+    }
+
+    pub(super) fn check_timers(&mut self) {
+        self.accept_if_due();
+        let mut due = Vec::new();
+        self.wheel.advance(self.now_ms / self.tick_ms, &mut due);
+        for slot in due {
+            self.check(slot);
+        }
+    }
+
+    fn check(&mut self, slot: u32) {
+        let now_ms = self.now_ms;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        match conn.phase {
+            Phase::Open => self.check_open(slot),
+            _ if now_ms < conn.deadline_ms => {
+                let deadline_ms = conn.deadline_ms;
+                self.schedule(slot, deadline_ms);
+            }
+            Phase::Handshake(_) => self.refuse_slow_handshake(slot),
+            Phase::Closing | Phase::Lingering => self.cut(slot),
+        }
+    }
+
+    fn check_open(&mut self, slot: u32) {
+        let now_ms = self.now_ms;
+        let idle_ms = self.shared.options.idle_timeout.as_millis() as u64;
+        let ping_ms = self.shared.options.ping_interval.as_millis() as u64;
+        let stalled_until_ms = self.stalled_until_ms;
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if conn.flags.paused {
+            // It may have spoken; it is the server that does not listen.
+            conn.heard_ms = now_ms;
+        }
+        let silent_since = conn.heard_ms.max(stalled_until_ms);
+        if now_ms >= silent_since + idle_ms {
+            return self.close(slot, Reason::Idle);
+        }
+        if now_ms >= conn.deadline_ms {
+            conn.deadline_ms = now_ms + ping_ms;
+            let hello = conn.flags.hello;
+            self.ping(slot, hello);
+        }
+        if let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.is_open()) {
+            let next_ms = conn.deadline_ms.min(silent_since + idle_ms);
+            self.schedule(slot, next_ms);
+        }
+    }
+
+    fn ping(&mut self, slot: u32, hello: bool) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        if hello {
+            write_frame(&mut frame, Opcode::Text, words::ping(self.shared.clock.unix_ms()).as_bytes());
+        } else {
+            write_frame(&mut frame, Opcode::Ping, &[]);
+        }
+        self.send_own(slot, &frame);
+        self.scratch = frame;
+    }
+
+    /// When the first ping of a connection is due: spread over an interval, so that thousands that came together are not pinged together.
+    pub(super) fn first_ping_ms(&self, slot: u32) -> u64 {
+        let ping_ms = self.shared.options.ping_interval.as_millis() as u64;
+        // The golden ratio spreads consecutive slots evenly.
+        let spread = u64::from(slot.wrapping_mul(0x9e37_79b9)) * ping_ms >> 33;
+        self.now_ms + ping_ms - spread
+    }
+}

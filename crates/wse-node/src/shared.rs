@@ -1,0 +1,142 @@
+//! What the shards of one running server and the threads of the application share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex, RwLock};
+use wse_core::auth::Verifier;
+use wse_core::http::Response;
+use wse_core::options::Options;
+use wse_core::rate::Rate;
+use wse_core::websocket::upgrade::Policy;
+
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::inbox::Inbox;
+use crate::people::People;
+use crate::stats::{Stats, Totals};
+use crate::topics::{Audience, Topics};
+
+/// One shard as the other threads see it.
+#[derive(Debug)]
+pub(crate) struct ShardHandle {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) people: People,
+    pub(crate) stats: Stats,
+}
+
+/// Pages added by the application, by path.
+pub(crate) type Pages = RwLock<HashMap<String, Arc<Response>>>;
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) policy: Policy,
+    pub(crate) verifier: Option<Verifier>,
+    pub(crate) rate: Rate,
+    pub(crate) clock: Clock,
+    /// Tells the connection ids of this run from those of others.
+    pub(crate) run: u64,
+    pub(crate) topics: Topics,
+    pub(crate) events: Arc<Events>,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) shards: Vec<ShardHandle>,
+    /// Admitted connections.
+    pub(crate) connections: AtomicUsize,
+    /// Bytes of all runs that some client still has to be sent, each counted once.
+    pub(crate) outbound: AtomicUsize,
+    pub(crate) stopping: AtomicBool,
+    gate: Gate,
+}
+
+/// Where publishers wait while most subscribers of their topic are far behind.
+#[derive(Debug, Default)]
+struct Gate {
+    lock: Mutex<()>,
+    opened: Condvar,
+}
+
+/// The size of one connection's id, drawn from the system's generator.
+pub(crate) fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    u64::from_ne_bytes(bytes)
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "built once, in one place")]
+    pub(crate) fn new(
+        options: Options,
+        policy: Policy,
+        verifier: Option<Verifier>,
+        events: Arc<Events>,
+        pages: Arc<Pages>,
+        inboxes: Vec<Arc<Inbox>>,
+        clock: Clock,
+        run: u64,
+    ) -> Self {
+        let shards: Vec<ShardHandle> = inboxes
+            .into_iter()
+            .map(|inbox| ShardHandle { inbox, people: People::default(), stats: Stats::default() })
+            .collect();
+        Self {
+            rate: Rate { capacity: options.rate_limit_capacity, refill: options.rate_limit_refill },
+            topics: Topics::new(shards.len()),
+            options,
+            policy,
+            verifier,
+            clock,
+            run,
+            events,
+            pages,
+            shards,
+            connections: AtomicUsize::new(0),
+            outbound: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            gate: Gate::default(),
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends all waiting and tells every shard to end.
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for shard in &self.shards {
+            shard.inbox.wake();
+        }
+        self.open_gate();
+    }
+
+    /// Waits until no shard holds the audience back.
+    pub(crate) fn wait_while_held(&self, audience: &Audience) {
+        let mut guard = self.gate.lock.lock();
+        while audience.is_held() && !self.is_stopping() {
+            // The shard that holds looks again every few milliseconds and tells; the limit only guards against its death.
+            self.gate.opened.wait_for(&mut guard, Duration::from_millis(500));
+        }
+    }
+
+    /// Lets waiting publishers look again.
+    pub(crate) fn open_gate(&self) {
+        drop(self.gate.lock.lock());
+        self.gate.opened.notify_all();
+    }
+
+    /// Takes a place for one more connection, if there is one.
+    pub(crate) fn admit(&self) -> bool {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        if before < self.options.max_connections {
+            return true;
+        }
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals::of(self.shards.iter().map(|shard| &shard.stats))
+    }
+}

@@ -1,0 +1,319 @@
+//! Who listens to what, as far as a publisher must know: which shards have subscribers of a topic.
+//!
+//! The subscribers themselves are known to their shards alone. A publisher looks a topic up, gets its [`Audience`], and writes to
+//! the inbox of each shard that it names.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use wse_core::keyed::Keyed;
+use wse_core::topic::{Filter, matches};
+
+/// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// Never used twice in a process.
+    pub(crate) id: u64,
+    /// The topic or pattern as given; empty for all connections.
+    pub(crate) name: Box<str>,
+    /// A bit for each shard that has a subscriber.
+    shards: AtomicU64,
+    /// Subscribers of each shard.
+    counts: Box<[AtomicU32]>,
+}
+
+impl Channel {
+    fn new(id: u64, name: &str, shards: usize) -> Arc<Self> {
+        let counts = (0..shards).map(|_| AtomicU32::new(0)).collect();
+        Arc::new(Self { id, name: name.into(), shards: AtomicU64::new(0), counts })
+    }
+
+    fn add(&self, shard: usize) {
+        self.counts[shard].fetch_add(1, Relaxed);
+        self.shards.fetch_or(1 << shard, Relaxed);
+    }
+
+    fn remove(&self, shard: usize) {
+        if self.counts[shard].fetch_sub(1, Relaxed) == 1 {
+            self.shards.fetch_and(!(1 << shard), Relaxed);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.counts.iter().map(|count| count.load(Relaxed) as usize).sum()
+    }
+}
+
+/// A shared channel among those of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription(pub(crate) Arc<Channel>);
+
+impl Keyed for Subscription {
+    fn key(&self) -> u64 {
+        self.0.id
+    }
+}
+
+/// All who are to receive a message of one topic: its own channel and the patterns that mean it.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    channels: Box<[Arc<Channel>]>,
+    /// A bit for each shard where most of the subscribers are far behind: publishers wait while one is set.
+    held: AtomicU64,
+}
+
+impl Audience {
+    fn new(channels: impl IntoIterator<Item = Arc<Channel>>) -> Arc<Self> {
+        Arc::new(Self { channels: channels.into_iter().collect(), held: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn channels(&self) -> &[Arc<Channel>] {
+        &self.channels
+    }
+
+    /// A bit for each shard with a receiver.
+    pub(crate) fn shards(&self) -> u64 {
+        self.channels.iter().fold(0, |bits, channel| bits | channel.shards.load(Relaxed))
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Relaxed) != 0
+    }
+
+    /// Says for one shard whether publishers are to wait; returns whether that is news.
+    pub(crate) fn hold(&self, shard: usize, held: bool) -> bool {
+        let bit = 1 << shard;
+        let before = if held { self.held.fetch_or(bit, Relaxed) } else { self.held.fetch_and(!bit, Relaxed) };
+        (before & bit != 0) != held
+    }
+}
+
+/// The topics of one node.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    shards: usize,
+    everyone: Arc<Audience>,
+    tables: RwLock<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    last_id: u64,
+    /// Topics with subscribers of their own; the first channel of each audience is the topic's.
+    topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
+    patterns: HashMap<Box<str>, Arc<Channel>, RandomState>,
+    /// What patterns mean for topics without subscribers of their own: remembered, as a publisher comes back to the same topics.
+    remembered: HashMap<Box<str>, Option<Arc<Audience>>, RandomState>,
+}
+
+/// How many topics without subscribers of their own are remembered while there are patterns.
+const REMEMBERED: usize = 8192;
+
+impl Topics {
+    pub(crate) fn new(shards: usize) -> Self {
+        let everyone = Audience::new([Channel::new(0, "", shards)]);
+        Self { shards, everyone, tables: RwLock::default() }
+    }
+
+    /// The audience of what is sent to all connections.
+    pub(crate) fn everyone(&self) -> &Arc<Audience> {
+        &self.everyone
+    }
+
+    /// The channel in which every open connection is.
+    pub(crate) fn everyone_channel(&self) -> &Arc<Channel> {
+        &self.everyone.channels[0]
+    }
+
+    pub(crate) fn join_everyone(&self, shard: usize) {
+        self.everyone_channel().add(shard);
+    }
+
+    pub(crate) fn leave_everyone(&self, shard: usize) {
+        self.everyone_channel().remove(shard);
+    }
+
+    /// Who is to receive a message of this topic; `None` if nobody.
+    pub(crate) fn audience(&self, topic: &str) -> Option<Arc<Audience>> {
+        {
+            let tables = self.tables.read();
+            if let Some(audience) = tables.topics.get(topic) {
+                return Some(audience.clone());
+            }
+            if tables.patterns.is_empty() {
+                return None;
+            }
+            if let Some(remembered) = tables.remembered.get(topic) {
+                return remembered.clone();
+            }
+        }
+        self.remember(topic)
+    }
+
+    fn remember(&self, topic: &str) -> Option<Arc<Audience>> {
+        let mut tables = self.tables.write();
+        if let Some(audience) = tables.topics.get(topic) {
+            return Some(audience.clone());
+        }
+        let matching = tables.matching(topic);
+        let audience = (!matching.is_empty()).then(|| Audience::new(matching));
+        if tables.remembered.len() >= REMEMBERED {
+            tables.remembered.clear();
+        }
+        tables.remembered.insert(topic.into(), audience.clone());
+        audience
+    }
+
+    /// The channel of a topic or pattern that somebody is subscribed to.
+    pub(crate) fn channel(&self, filter: Filter<'_>) -> Option<Arc<Channel>> {
+        let tables = self.tables.read();
+        if filter.is_pattern() {
+            tables.patterns.get(filter.as_str()).cloned()
+        } else {
+            tables.topics.get(filter.as_str()).map(|audience| audience.channels[0].clone())
+        }
+    }
+
+    /// How many connections are subscribed to exactly this topic or pattern.
+    pub(crate) fn subscriber_count(&self, filter: Filter<'_>) -> usize {
+        self.channel(filter).map_or(0, |channel| channel.count())
+    }
+
+    /// Topics with subscribers of their own.
+    pub(crate) fn topic_count(&self) -> usize {
+        self.tables.read().topics.len()
+    }
+
+    /// Counts one more subscriber on a shard. From now on publishers write to that shard's inbox.
+    pub(crate) fn subscribe(&self, filter: Filter<'_>, shard: usize) -> Arc<Channel> {
+        let mut tables = self.tables.write();
+        let channel = if filter.is_pattern() {
+            tables.pattern(filter, self.shards)
+        } else {
+            tables.topic(filter.as_str(), self.shards)
+        };
+        channel.add(shard);
+        channel
+    }
+
+    /// Counts one subscriber less, and forgets a channel that has none.
+    pub(crate) fn unsubscribe(&self, channel: &Channel, shard: usize) {
+        let mut tables = self.tables.write();
+        channel.remove(shard);
+        if channel.count() > 0 {
+            return;
+        }
+        if tables.topics.get(&channel.name).is_some_and(|audience| audience.channels[0].id == channel.id) {
+            tables.topics.remove(&channel.name);
+        } else if tables.patterns.remove(&channel.name).is_some() {
+            tables.forget_pattern(channel);
+        }
+    }
+}
+
+impl Tables {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn matching(&self, topic: &str) -> Vec<Arc<Channel>> {
+        self.patterns.values().filter(|pattern| matches(&pattern.name, topic)).cloned().collect()
+    }
+
+    fn topic(&mut self, topic: &str, shards: usize) -> Arc<Channel> {
+        if let Some(audience) = self.topics.get(topic) {
+            return audience.channels[0].clone();
+        }
+        let channel = Channel::new(self.next_id(), topic, shards);
+        let audience = Audience::new([channel.clone()].into_iter().chain(self.matching(topic)));
+        self.topics.insert(topic.into(), audience);
+        self.remembered.remove(topic);
+        channel
+    }
+
+    fn pattern(&mut self, filter: Filter<'_>, shards: usize) -> Arc<Channel> {
+        if let Some(channel) = self.patterns.get(filter.as_str()) {
+            return channel.clone();
+        }
+        let channel = Channel::new(self.next_id(), filter.as_str(), shards);
+        for (topic, audience) in &mut self.topics {
+            if filter.matches(topic) {
+                *audience = Audience::new(audience.channels.iter().cloned().chain([channel.clone()]));
+            }
+        }
+        self.patterns.insert(filter.as_str().into(), channel.clone());
+        self.remembered.clear();
+        channel
+    }
+
+    fn forget_pattern(&mut self, pattern: &Channel) {
+        for audience in self.topics.values_mut() {
+            if audience.channels.iter().any(|channel| channel.id == pattern.id) {
+                *audience = Audience::new(audience.channels.iter().filter(|channel| channel.id != pattern.id).cloned());
+            }
+        }
+        self.remembered.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> Filter<'_> {
+        Filter::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_audience_names_the_shards_that_have_receivers() {
+        let topics = Topics::new(4);
+        assert!(topics.audience("a.b").is_none());
+        let exact = topics.subscribe(filter("a.b"), 1);
+        let pattern = topics.subscribe(filter("a.*"), 3);
+        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1010);
+        assert_eq!(topics.audience("a.c").unwrap().shards(), 0b1000);
+        assert!(topics.audience("b").is_none());
+        topics.unsubscribe(&exact, 1);
+        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1000);
+        topics.unsubscribe(&pattern, 3);
+        assert!(topics.audience("a.b").is_none() && topics.audience("a.c").is_none());
+    }
+
+    #[test]
+    fn topics_that_nobody_hears_leave_nothing_behind() {
+        let topics = Topics::new(1);
+        let pattern = topics.subscribe(filter("x*"), 0);
+        for i in 0..REMEMBERED * 3 {
+            assert!(topics.audience(&format!("topic-{i}")).is_none());
+        }
+        assert!(topics.tables.read().remembered.len() <= REMEMBERED);
+        topics.unsubscribe(&pattern, 0);
+        assert!(topics.tables.read().remembered.is_empty() && topics.tables.read().patterns.is_empty());
+    }
+
+    #[test]
+    fn a_channel_lives_as_long_as_its_last_subscriber() {
+        let topics = Topics::new(2);
+        let first = topics.subscribe(filter("t"), 0);
+        let second = topics.subscribe(filter("t"), 1);
+        assert_eq!(first.id, second.id);
+        topics.unsubscribe(&first, 0);
+        assert_eq!((topics.subscriber_count(filter("t")), topics.audience("t").unwrap().shards()), (1, 0b10));
+        topics.unsubscribe(&second, 1);
+        assert_eq!(topics.topic_count(), 0);
+        assert_ne!(topics.subscribe(filter("t"), 0).id, first.id, "an id is never used twice");
+    }
+
+    #[test]
+    fn a_hold_is_told_once() {
+        let topics = Topics::new(2);
+        topics.subscribe(filter("t"), 0);
+        let audience = topics.audience("t").unwrap();
+        assert!(audience.hold(1, true) && !audience.hold(1, true) && audience.is_held());
+        assert!(audience.hold(1, false) && !audience.hold(1, false) && !audience.is_held());
+    }
+}

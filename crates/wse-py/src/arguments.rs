@@ -1,0 +1,136 @@
+//! Arguments from Python, checked at the door.
+
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
+use wse_core::topic::{Filter, TopicError};
+use wse_core::websocket::close::{MAX_REASON, may_be_sent};
+use wse_node::server::TooLong;
+
+/// What kind of thing somebody gave instead.
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
+}
+
+/// A message given as `str`, or as `bytes` of UTF-8.
+#[inline]
+pub(crate) fn text<'a>(argument: &str, value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return text.to_str().map_err(|error| match error.is_instance_of::<PyUnicodeEncodeError>(value.py()) {
+            true => PyValueError::new_err(format!("{argument} has a lone surrogate, which UTF-8 can't carry")),
+            false => error,
+        });
+    }
+    let Ok(bytes) = value.cast::<PyBytes>() else {
+        let given = type_name(value);
+        return Err(PyTypeError::new_err(format!("{argument} must be str, or bytes with UTF-8, not {given}")));
+    };
+    std::str::from_utf8(bytes.as_bytes()).map_err(|_| {
+        PyValueError::new_err(format!(
+            "{argument} is sent as text, and these bytes are no UTF-8; binary goes by send_bytes and broadcast_all_bytes"
+        ))
+    })
+}
+
+/// A topic to publish to.
+#[inline]
+pub(crate) fn topic(value: &str) -> PyResult<Filter<'_>> {
+    Filter::parse_exact(value).map_err(|error| topic_error("topic", value, error))
+}
+
+/// A topic or a pattern.
+pub(crate) fn filter(value: &str) -> PyResult<Filter<'_>> {
+    Filter::parse(value).map_err(|error| topic_error("topic", value, error))
+}
+
+pub(crate) fn topic_error(argument: &str, value: &str, error: TopicError) -> PyErr {
+    let shown: String = value.chars().take(80).collect();
+    PyValueError::new_err(format!("{argument} {shown:?}: {error}"))
+}
+
+/// A list of topics and patterns. A single text is refused: its characters would be taken for topics.
+pub(crate) fn topic_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let wrong = || PyTypeError::new_err(format!("topics must be a list of str, not {}", type_name(value)));
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
+        return Err(wrong());
+    }
+    let items: Vec<Bound<'_, PyAny>> = match value.cast::<PySequence>() {
+        Ok(sequence) => sequence.try_iter()?.collect::<PyResult<_>>()?,
+        Err(_) => value.try_iter().map_err(|_| wrong())?.collect::<PyResult<_>>()?,
+    };
+    let one = |item: &Bound<'_, PyAny>| match item.cast::<PyString>() {
+        Ok(text) => Ok(text.to_str()?.to_owned()),
+        Err(_) => Err(PyTypeError::new_err(format!("topics must be a list of str, and one of them is {}", type_name(item)))),
+    };
+    items.iter().map(one).collect()
+}
+
+/// A list or tuple of messages; its elements are held, so that they stay while the GIL is released.
+pub(crate) fn messages<'py>(value: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if let Ok(list) = value.cast::<PyList>() {
+        return Ok(list.iter().collect());
+    }
+    if let Ok(tuple) = value.cast::<PyTuple>() {
+        return Ok(tuple.iter().collect());
+    }
+    Err(PyTypeError::new_err(format!("messages must be a list or tuple of str, not {}", type_name(value))))
+}
+
+/// A close code and its reason.
+pub(crate) fn close(code: i64, reason: &str) -> PyResult<u16> {
+    let code = u16::try_from(code).ok().filter(|code| may_be_sent(*code)).ok_or_else(|| {
+        PyValueError::new_err(format!("code must be 1000-1003, 1007-1014 or 3000-4999 (RFC 6455, section 7.4), got {code}"))
+    })?;
+    if reason.len() > MAX_REASON {
+        let len = reason.len();
+        return Err(PyValueError::new_err(format!("reason must have at most {MAX_REASON} bytes of UTF-8, this one has {len}")));
+    }
+    Ok(code)
+}
+
+/// A number of seconds to wait.
+pub(crate) fn seconds(argument: &str, value: f64) -> PyResult<std::time::Duration> {
+    std::time::Duration::try_from_secs_f64(value)
+        .ok()
+        .filter(|duration| duration.as_secs() <= 86_400 * 365)
+        .ok_or_else(|| PyValueError::new_err(format!("{argument} must be a number of seconds from 0 to a year, got {value}")))
+}
+
+pub(crate) fn too_long(error: TooLong) -> PyErr {
+    PyValueError::new_err(format!(
+        "message of {} bytes: no client may be more than max_outbound_queue_bytes = {} behind, so it could never be sent",
+        error.len, error.limit
+    ))
+}
+
+/// The longest page.
+const MAX_PAGE: usize = 16 << 20;
+
+/// Where a page may be.
+pub(crate) fn page_path(path: &str) -> PyResult<()> {
+    if matches!(path, "/health" | "/ready") {
+        return Err(PyValueError::new_err(format!("path {path:?} is the server's own")));
+    }
+    if !path.starts_with('/') || path.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#')) {
+        return Err(PyValueError::new_err(format!(
+            "path must begin with '/' and have visible ASCII characters only, without '?' and '#'; got {path:?}"
+        )));
+    }
+    Ok(())
+}
+
+/// What a page may call itself.
+pub(crate) fn media_type(text: &str) -> PyResult<()> {
+    if !text.contains('/') || text.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ')) {
+        return Err(PyValueError::new_err(format!("content_type must be a media type such as 'text/html', got {text:?}")));
+    }
+    Ok(())
+}
+
+/// How long a page may be.
+pub(crate) fn page_body(body: &[u8]) -> PyResult<()> {
+    if body.len() > MAX_PAGE {
+        return Err(PyValueError::new_err(format!("body must have at most {MAX_PAGE} bytes, got {}", body.len())));
+    }
+    Ok(())
+}

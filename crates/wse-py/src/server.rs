@@ -1,0 +1,572 @@
+//! `RustWSEServer`: each method converts, calls the node, converts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use wse_core::auth::Minter;
+use wse_node::server::{ConnectionInfo, Payload, parse_filters};
+use wse_node::{ConfigError, Node, Publication, StartError};
+
+use crate::arguments as arg;
+use crate::callbacks::{Callbacks, Dispatcher};
+use crate::{events, options, tokens};
+
+/// How often a thread that waits for events looks whether Python wants it for a signal.
+const SIGNALS: Duration = Duration::from_millis(200);
+
+/// A WebSocket server: topics, fan-out and limits, driven from any Python thread.
+///
+/// Args:
+///     host: The address to listen on, such as "0.0.0.0" or "127.0.0.1".
+///     port: The port; 0 takes any free one, which `port` tells after `start`.
+///     **options: See the reference of options.
+///
+/// Raises:
+///     TypeError: An option is unknown or of the wrong type.
+///     ValueError: An option has a value that is not allowed.
+///     NotImplementedError: An option asks for something that this version does not have.
+#[pyclass(module = "wse_server._native", frozen)]
+pub(crate) struct RustWSEServer {
+    node: Arc<Node>,
+    minter: Option<Minter>,
+    host: String,
+    port: u16,
+    hearing: Mutex<Hearing>,
+}
+
+/// How the application hears of events.
+#[derive(Default)]
+struct Hearing {
+    drain_mode: bool,
+    callbacks: Option<Callbacks>,
+    dispatcher: Option<Dispatcher>,
+}
+
+#[pymethods]
+impl RustWSEServer {
+    #[new]
+    #[pyo3(signature = (host, port, **options))]
+    fn new(host: &Bound<'_, PyAny>, port: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let host = host_argument(host)?;
+        let port = port_argument(port)?;
+        let options = options::from_kwargs(options)?;
+        let minter = minter(&options)?;
+        let node = Node::new(host.clone(), port, options).map_err(|error| match error {
+            ConfigError::Option(error) => options::to_exception(error),
+            ConfigError::Key(error) => tokens::key_exception(&error),
+        })?;
+        Ok(Self { node: Arc::new(node), minter, host, port, hearing: Mutex::default() })
+    }
+
+    /// Opens the port and starts the I/O threads; when it returns the port accepts.
+    ///
+    /// Raises:
+    ///     OSError: The address can't be bound.
+    ///     RuntimeError: The server is already running.
+    ///     ValueError: The variable ALLOWED_ORIGINS is malformed.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        let origins = std::env::var("ALLOWED_ORIGINS").ok();
+        let mut hearing = self.hearing.lock();
+        if hearing.drain_mode || hearing.callbacks.is_some() {
+            self.node.keep_events();
+        }
+        py.detach(|| self.node.start(origins.as_deref())).map_err(start_exception)?;
+        if let Some(callbacks) = &hearing.callbacks {
+            let dispatcher = Dispatcher::start(self.node.clone(), callbacks.clone_ref(py))?;
+            hearing.dispatcher = Some(dispatcher);
+        }
+        Ok(())
+    }
+
+    /// Closes every connection with 1012 (come back), then the port. Waits at most about a second; does nothing when not running.
+    ///
+    /// Callbacks hear of all disconnects before it returns; a drain loop finds them in the queue.
+    fn stop(&self, py: Python<'_>) {
+        let node = &self.node;
+        py.detach(|| {
+            node.stop();
+            let dispatcher = self.hearing.lock().dispatcher.take();
+            if let Some(dispatcher) = dispatcher {
+                dispatcher.join();
+            }
+        });
+    }
+
+    /// Whether the port accepts.
+    fn is_running(&self) -> bool {
+        self.node.is_running()
+    }
+
+    /// The host that the server was made with.
+    #[getter]
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port that the server listens on; before `start` the one that it was made with.
+    #[getter]
+    fn port(&self) -> u16 {
+        self.node.address().map_or(self.port, |address| address.port())
+    }
+
+    /// From the next `start` on, keeps events for `drain_inbound`.
+    ///
+    /// Raises:
+    ///     RuntimeError: The server is running, or callbacks are set.
+    fn enable_drain_mode(&self) -> PyResult<()> {
+        let mut hearing = self.hearing.lock();
+        self.refuse_while_running("enable_drain_mode")?;
+        if hearing.callbacks.is_some() {
+            return Err(PyRuntimeError::new_err("callbacks are set: a server has either callbacks or drain mode"));
+        }
+        hearing.drain_mode = true;
+        Ok(())
+    }
+
+    /// Takes events in the order in which they happened.
+    ///
+    /// Args:
+    ///     max_count: Events at the most.
+    ///     timeout_ms: Milliseconds to wait for the first; 0 does not wait. The GIL is released meanwhile.
+    ///
+    /// Returns:
+    ///     Tuples (kind, conn_id, data): "connect" with the cookies, "auth_connect" with the user id, "msg" with a dict, "raw" with
+    ///     other text, "bin" with bytes, "disconnect" with None. Empty when the time ran out or `stop` was called.
+    ///
+    /// Raises:
+    ///     RuntimeError: `enable_drain_mode` was not called.
+    ///     ValueError: A number is out of range.
+    #[pyo3(signature = (max_count=256, timeout_ms=50.0))]
+    fn drain_inbound<'py>(&self, py: Python<'py>, max_count: i64, timeout_ms: f64) -> PyResult<Bound<'py, PyList>> {
+        if !self.hearing.lock().drain_mode {
+            return Err(PyRuntimeError::new_err("drain_inbound needs enable_drain_mode() before start()"));
+        }
+        let max_count = usize::try_from(max_count)
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(|| PyValueError::new_err(format!("max_count must be at least 1, got {max_count}")))?;
+        let timeout = arg::seconds("timeout_ms / 1000", timeout_ms / 1000.0)?;
+        let queue = self.node.events();
+        let mut taken = queue.take(max_count);
+        let started = Instant::now();
+        while taken.is_empty() {
+            let left = timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let closed_before = queue.is_finished();
+            py.detach(|| queue.wait(left.min(SIGNALS)));
+            taken = queue.take(max_count);
+            if queue.is_finished() != closed_before {
+                break;
+            }
+            py.check_signals()?;
+        }
+        events::list(py, &taken, queue.run())
+    }
+
+    /// From the next `start` on, calls these off the I/O threads, one event after the other.
+    ///
+    /// Args:
+    ///     on_connect: Called with (conn_id, cookies or user id).
+    ///     on_message: Called with (conn_id, dict | str | bytes).
+    ///     on_disconnect: Called with (conn_id).
+    ///
+    /// An exception in one of them goes to the log and harms nobody.
+    ///
+    /// Raises:
+    ///     RuntimeError: The server is running, or is in drain mode.
+    ///     TypeError: One of them is not callable.
+    fn set_callbacks(
+        &self,
+        on_connect: Bound<'_, PyAny>,
+        on_message: Bound<'_, PyAny>,
+        on_disconnect: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        for (name, callback) in [("on_connect", &on_connect), ("on_message", &on_message), ("on_disconnect", &on_disconnect)] {
+            if !callback.is_callable() {
+                return Err(PyTypeError::new_err(format!("{name} must be callable, not {}", arg::type_name(callback))));
+            }
+        }
+        let mut hearing = self.hearing.lock();
+        self.refuse_while_running("set_callbacks")?;
+        if hearing.drain_mode {
+            return Err(PyRuntimeError::new_err("drain mode is on: a server has either callbacks or drain mode"));
+        }
+        hearing.callbacks = Some(Callbacks {
+            on_connect: on_connect.unbind(),
+            on_message: on_message.unbind(),
+            on_disconnect: on_disconnect.unbind(),
+        });
+        Ok(())
+    }
+
+    /// Events that wait to be drained or called back.
+    fn inbound_queue_depth(&self) -> usize {
+        self.node.events().depth()
+    }
+
+    /// Events lost: those that nobody had taken when the server was stopped or started anew. A slow program loses none.
+    fn inbound_dropped_count(&self) -> u64 {
+        self.node.dropped_events()
+    }
+
+    /// Sends text to one connection, behind all that was sent to it before. A closed or unknown connection is no error.
+    ///
+    /// Raises:
+    ///     ValueError: The text is no UTF-8 or longer than max_outbound_queue_bytes.
+    fn send(&self, py: Python<'_>, conn_id: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let text = arg::text("message", message)?;
+        let Some(server) = self.node.server() else { return Ok(()) };
+        deliver(py, server.to_connection(conn_id, Payload::Text(text)).map_err(arg::too_long)?);
+        Ok(())
+    }
+
+    /// Sends bytes to one connection as a binary frame, behind all that was sent to it before.
+    ///
+    /// Raises:
+    ///     ValueError: They are more than max_outbound_queue_bytes.
+    fn send_bytes(&self, py: Python<'_>, conn_id: &str, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let Some(server) = self.node.server() else { return Ok(()) };
+        deliver(py, server.to_connection(conn_id, Payload::Binary(data.as_bytes())).map_err(arg::too_long)?);
+        Ok(())
+    }
+
+    /// Sends text to every connection. A JSON object without a category `c` gets one.
+    ///
+    /// Raises:
+    ///     ValueError: The text is no UTF-8 or longer than max_outbound_queue_bytes.
+    fn broadcast_all(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let text = arg::text("message", message)?;
+        let Some(server) = self.node.server() else { return Ok(()) };
+        deliver(py, Some(server.to_everyone(Payload::Json(text)).map_err(arg::too_long)?));
+        Ok(())
+    }
+
+    /// Sends bytes to every connection as a binary frame.
+    ///
+    /// Raises:
+    ///     ValueError: They are more than max_outbound_queue_bytes.
+    fn broadcast_all_bytes(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let Some(server) = self.node.server() else { return Ok(()) };
+        deliver(py, Some(server.to_everyone(Payload::Binary(data.as_bytes())).map_err(arg::too_long)?));
+        Ok(())
+    }
+
+    /// Publishes text to the subscribers of a topic on this node. A JSON object without a category `c` gets one.
+    ///
+    /// Waits, with the GIL released, while the I/O threads are behind or most subscribers are.
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed or a pattern; the text is no UTF-8 or longer than max_outbound_queue_bytes.
+    fn broadcast_local(&self, py: Python<'_>, topic: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let text = arg::text("message", message)?;
+        let topic = arg::topic(topic)?;
+        let Some(server) = self.node.server() else { return Ok(()) };
+        deliver(py, server.to_topic(topic, Payload::Json(text)).map_err(arg::too_long)?);
+        Ok(())
+    }
+
+    /// Publishes text to the subscribers of a topic. On a single node this is the same as `broadcast_local`.
+    ///
+    /// Args:
+    ///     topic: 1-255 bytes of UTF-8 without control characters and wildcards.
+    ///     message: JSON or other text; bytes are taken as UTF-8.
+    ///     wait: "local" or "stored"; a single node has nobody to wait for.
+    ///     timeout: Seconds to wait for "stored".
+    ///
+    /// Returns:
+    ///     None: topics have no positions without history.
+    ///
+    /// Raises:
+    ///     ValueError: As for `broadcast_local`, or another `wait`.
+    #[pyo3(signature = (topic, message, *, wait="local", timeout=10.0))]
+    fn broadcast(&self, py: Python<'_>, topic: &str, message: &Bound<'_, PyAny>, wait: &str, timeout: f64) -> PyResult<()> {
+        if !matches!(wait, "local" | "stored") {
+            return Err(PyValueError::new_err(format!("wait must be 'local' or 'stored', got {wait:?}")));
+        }
+        arg::seconds("timeout", timeout)?;
+        self.broadcast_local(py, topic, message)
+    }
+
+    /// Publishes many messages to one topic, in order; far cheaper than a call for each.
+    ///
+    /// Raises:
+    ///     TypeError: `messages` is not a list or tuple of str.
+    ///     ValueError: As for `broadcast_local`; nothing is sent then.
+    fn broadcast_many(&self, py: Python<'_>, topic: &str, messages: &Bound<'_, PyAny>) -> PyResult<()> {
+        let topic = arg::topic(topic)?;
+        let held = arg::messages(messages)?;
+        let texts = held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
+        let Some(server) = self.node.server() else { return Ok(()) };
+        py.detach(|| server.publish_many(topic, &texts)).map_err(arg::too_long)
+    }
+
+    /// Subscribes a connection to topics and patterns (`*` any run of characters, `?` one).
+    ///
+    /// Whatever is published after it returns reaches the connection; one that matches several ways gets each message once.
+    ///
+    /// Args:
+    ///     conn_id: A connection; a closed or unknown one is refused for every topic.
+    ///     topics: Topics and patterns.
+    ///     presence_data: Not available in this version.
+    ///     queue_group: Not available in this version.
+    ///     timeout: Seconds to wait for other nodes; there are none.
+    ///
+    /// Returns:
+    ///     {"subscribed": [...], "refused": {topic: reason}, "confirmed": True}
+    ///
+    /// Raises:
+    ///     TypeError: `topics` is not a list of str.
+    ///     ValueError: A topic is malformed; nothing is subscribed then.
+    ///     NotImplementedError: presence_data or queue_group is given.
+    #[pyo3(signature = (conn_id, topics, presence_data=None, queue_group=None, timeout=1.0))]
+    fn subscribe_connection<'py>(
+        &self,
+        py: Python<'py>,
+        conn_id: &str,
+        topics: &Bound<'py, PyAny>,
+        presence_data: Option<&Bound<'py, PyAny>>,
+        queue_group: Option<&str>,
+        timeout: f64,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        if presence_data.is_some() {
+            return Err(PyNotImplementedError::new_err("presence_data: presence is not built yet"));
+        }
+        if queue_group.is_some() {
+            return Err(PyNotImplementedError::new_err("queue_group: queue groups are not built yet"));
+        }
+        arg::seconds("timeout", timeout)?;
+        let topics = arg::topic_list(topics)?;
+        let filters = parse_filters(&topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?;
+        let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
+        let (subscribed, refused) = match found {
+            Some((server, conn)) => {
+                let result = py.detach(|| server.subscribe(conn, &filters));
+                (result.subscribed, result.refused)
+            }
+            None => (vec![], topics.into_iter().map(|topic| (topic, "the connection is closed".to_owned())).collect()),
+        };
+        let out = PyDict::new(py);
+        out.set_item("subscribed", subscribed)?;
+        let reasons = PyDict::new(py);
+        for (topic, reason) in refused {
+            reasons.set_item(topic, reason)?;
+        }
+        out.set_item("refused", reasons)?;
+        out.set_item("confirmed", true)?;
+        Ok(out)
+    }
+
+    /// Ends subscriptions of a connection, all of them without `topics`. What was published before still arrives.
+    ///
+    /// Raises:
+    ///     TypeError: `topics` is not a list of str.
+    ///     ValueError: A topic is malformed.
+    #[pyo3(signature = (conn_id, topics=None))]
+    fn unsubscribe_connection(&self, py: Python<'_>, conn_id: &str, topics: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let topics = topics.map(arg::topic_list).transpose()?;
+        let filters = match &topics {
+            Some(topics) => Some(
+                parse_filters(topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?,
+            ),
+            None => None,
+        };
+        let Some(server) = self.node.server() else { return Ok(()) };
+        if let Some(conn) = server.parse_id(conn_id) {
+            py.detach(|| server.unsubscribe(conn, filters.as_deref()));
+        }
+        Ok(())
+    }
+
+    /// How many connections are subscribed to exactly this topic or pattern.
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed.
+    fn get_topic_subscriber_count(&self, topic: &str) -> PyResult<usize> {
+        let filter = arg::filter(topic)?;
+        Ok(self.node.server().map_or(0, |server| server.subscriber_count(filter)))
+    }
+
+    /// How many connections are open.
+    fn get_connection_count(&self) -> usize {
+        self.node.server().map_or(0, |server| server.connection_count())
+    }
+
+    /// The ids of the open connections.
+    fn get_connections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        match self.node.server() {
+            Some(server) => events::ids(py, &server),
+            None => Ok(PyList::empty(py)),
+        }
+    }
+
+    /// What is known about a connection, or None if it is closed or unknown.
+    ///
+    /// Returns:
+    ///     A dict with address, port, user_id (None without JWT), connected_at (seconds since 1970), format ("json"), compressed
+    ///     (bool), topics (sorted list) and queued_bytes.
+    fn get_connection_info<'py>(&self, py: Python<'py>, conn_id: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let info = self.node.server().and_then(|server| {
+            let conn = server.parse_id(conn_id)?;
+            py.detach(|| server.connection_info(conn))
+        });
+        info.map(|info| info_dict(py, info)).transpose()
+    }
+
+    /// Closes a connection after all that was sent to it before. A closed or unknown connection is no error.
+    ///
+    /// Args:
+    ///     conn_id: A connection.
+    ///     code: 1000-1003, 1007-1014 or 3000-4999. After 1000, 1001 and 4403 clients stay away.
+    ///     reason: Text for people, at most 123 bytes of UTF-8.
+    ///
+    /// Raises:
+    ///     ValueError: The code must not be sent, or the reason is too long.
+    #[pyo3(signature = (conn_id, code=1000, reason=""))]
+    fn disconnect(&self, conn_id: &str, code: i64, reason: &str) -> PyResult<()> {
+        let code = arg::close(code, reason)?;
+        if let Some(server) = self.node.server()
+            && let Some(conn) = server.parse_id(conn_id)
+        {
+            server.disconnect(conn, code, reason);
+        }
+        Ok(())
+    }
+
+    /// The state of the server as a dict of numbers and booleans; see the page on monitoring.
+    fn health_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let json = py.detach(|| self.node.health().to_json());
+        jiter::PythonParse::default()
+            .python_parse(py, json.as_bytes())
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+
+    /// Serves a small page at `path` on the same port, before or after `start`.
+    ///
+    /// Args:
+    ///     path: Begins with "/"; "/health" and "/ready" are taken.
+    ///     content_type: Its media type, such as "text/html; charset=utf-8".
+    ///     body: At most 16 MiB; str is sent as UTF-8.
+    ///
+    /// Raises:
+    ///     TypeError: The body is neither str nor bytes.
+    ///     ValueError: The path or the media type is malformed, or the body too long.
+    fn add_static(&self, path: &str, content_type: &str, body: &Bound<'_, PyAny>) -> PyResult<()> {
+        arg::page_path(path)?;
+        arg::media_type(content_type)?;
+        let bytes = match body.cast::<PyBytes>() {
+            Ok(bytes) => bytes.as_bytes(),
+            Err(_) => arg::text("body", body)?.as_bytes(),
+        };
+        arg::page_body(bytes)?;
+        self.node.add_page(path, content_type, bytes);
+        Ok(())
+    }
+
+    /// Signs claims with the server's own key.
+    ///
+    /// Args:
+    ///     claims: The payload; the server asks for `sub` and `exp`, and for `iss` and `aud` where they are configured.
+    ///
+    /// Raises:
+    ///     RuntimeError: The server has no key to sign with.
+    ///     TypeError: A claim has no JSON form.
+    ///     ValueError: The token would be too long.
+    fn mint_token(&self, claims: &Bound<'_, PyAny>) -> PyResult<String> {
+        tokens::mint(self.minter.as_ref(), claims)
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.is_running() { "running" } else { "stopped" };
+        format!("<RustWSEServer {}:{} {state}>", self.host, self.port())
+    }
+}
+
+impl RustWSEServer {
+    fn refuse_while_running(&self, method: &str) -> PyResult<()> {
+        if self.is_running() {
+            return Err(PyRuntimeError::new_err(format!("{method} must be called before start()")));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RustWSEServer {
+    fn drop(&mut self) {
+        // The object may go while its threads run: they must not be waited for with the GIL held, since callbacks need it.
+        let node = self.node.clone();
+        let dispatcher = self.hearing.get_mut().dispatcher.take();
+        Python::attach(|py| {
+            py.detach(|| {
+                node.stop();
+                if let Some(dispatcher) = dispatcher {
+                    dispatcher.join();
+                }
+            });
+        });
+    }
+}
+
+/// Sends what can be sent at once with the GIL held, and waits for the rest without it.
+#[inline]
+fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) {
+    if let Some(mut publication) = publication
+        && !publication.try_finish()
+    {
+        py.detach(|| publication.finish());
+    }
+}
+
+fn minter(options: &wse_core::options::Options) -> PyResult<Option<Minter>> {
+    let Some(config) = wse_node::node::verifier_config(options) else { return Ok(None) };
+    let private_key = options.jwt_private_key.as_ref().map(wse_core::options::Secret::expose);
+    Minter::new(&config, private_key).map_err(|error| tokens::key_exception(&error))
+}
+
+fn host_argument(host: &Bound<'_, PyAny>) -> PyResult<String> {
+    let given = || arg::type_name(host);
+    let text = host.cast::<PyString>().map_err(|_| PyTypeError::new_err(format!("host must be str, not {}", given())))?;
+    let text = text.to_str()?;
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(PyValueError::new_err(format!("host must be an address or a name such as '127.0.0.1', got {text:?}")));
+    }
+    Ok(text.to_owned())
+}
+
+fn port_argument(port: &Bound<'_, PyAny>) -> PyResult<u16> {
+    let is_bool = port.is_instance_of::<pyo3::types::PyBool>();
+    if is_bool || !port.is_instance_of::<pyo3::types::PyInt>() {
+        return Err(PyTypeError::new_err(format!("port must be an integer from 0 to 65535, not {}", arg::type_name(port))));
+    }
+    port.extract().map_err(|_| PyValueError::new_err(format!("port must be an integer from 0 to 65535, got {port}")))
+}
+
+fn info_dict(py: Python<'_>, info: ConnectionInfo) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item("address", info.address.ip().to_canonical().to_string())?;
+    out.set_item("port", info.address.port())?;
+    out.set_item("user_id", info.user_id)?;
+    out.set_item("connected_at", info.connected_at)?;
+    out.set_item("format", "json")?;
+    out.set_item("compressed", false)?;
+    out.set_item("topics", info.topics)?;
+    out.set_item("queued_bytes", info.queued_bytes)?;
+    Ok(out)
+}
+
+fn start_exception(error: StartError) -> PyErr {
+    match error {
+        StartError::Running => PyRuntimeError::new_err(error.to_string()),
+        StartError::Option(error) => options::to_exception(error),
+        StartError::Bind(_, ref inner) | StartError::Host(_, ref inner) => match inner.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, error.to_string())),
+            None => PyOSError::new_err(error.to_string()),
+        },
+        StartError::System(inner) => inner.into(),
+    }
+}
