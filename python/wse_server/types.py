@@ -1,0 +1,124 @@
+"""What the server hands out, as types for checkers: events, health, connections, subscriptions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, TypedDict
+
+__all__ = ["ConnectionInfo", "Event", "HealthSnapshot", "SubscribeResult"]
+
+Event: TypeAlias = tuple[Literal["connect", "auth_connect", "msg", "raw", "bin", "disconnect"], str, Any]
+"""One event of `drain_inbound`: its kind, the id of the connection, and what belongs to the kind.
+
+- `connect`: a client was admitted; its cookies as a str, as it sent them.
+- `auth_connect`: the same where tokens are checked; the user id as a str, which is the token's `sub`.
+- `msg`: a JSON object as a dict, with the long names `type` and `payload` as `t` and `p`.
+- `raw`: any other text, as a str.
+- `bin`: a binary message, as bytes.
+- `disconnect`: None. The connection has ended, and its id is never used again.
+
+The third place is `Any`, so that the three can be unpacked and used at once: on unpacking, a checker forgets
+that they belong together, and would ask for an `isinstance` after each look at the kind.
+"""
+
+
+class ConnectionInfo(TypedDict):
+    """What `get_connection_info` knows about one connection."""
+
+    address: str
+    """The client's IP address."""
+    port: int
+    """The client's port."""
+    user_id: str | None
+    """The `sub` of the client's token; None where no tokens are checked."""
+    connected_at: float
+    """When the client was admitted, in seconds since 1970."""
+    format: Literal["json"]
+    """How messages are encoded for it."""
+    compressed: bool
+    """Whether permessage-deflate was negotiated."""
+    topics: list[str]
+    """The topics and patterns that it is subscribed to, sorted."""
+    queued_bytes: int
+    """How many bytes wait to be sent to it."""
+
+
+class SubscribeResult(TypedDict):
+    """The answer of `subscribe_connection`."""
+
+    subscribed: list[str]
+    """Topics and patterns of the call that the connection has now, in the order of the call."""
+    refused: dict[str, str]
+    """The others, each with the reason."""
+    confirmed: bool
+    """Whether every reachable node of the cluster knows; on a single node always True."""
+
+
+class HealthSnapshot(TypedDict):
+    """What `health_snapshot` and `GET /health` tell. What counts begins anew with every `start`."""
+
+    connections: int
+    """Clients that are admitted now."""
+    inbound_queue_depth: int
+    """Events that wait for the program. One that keeps growing means that the program is too slow."""
+    inbound_dropped: int
+    """Events that were lost: what nobody had taken when the server was stopped or started anew."""
+    uptime_secs: float
+    """Seconds since `start`; 0 while the server does not run."""
+    topics: int
+    """Topics that somebody is subscribed to by name."""
+    outbound_queued_bytes: int
+    """Bytes that wait to be sent, what several clients wait for counted once."""
+    messages_received: int
+    """Text and binary messages from clients."""
+    messages_sent: int
+    """Messages put on their way to a client, each client counted."""
+    bytes_received: int
+    """Bytes read from sockets."""
+    bytes_sent: int
+    """Bytes written to sockets."""
+    connections_accepted: int
+    """Upgrades that were answered with 101 and admitted."""
+    connections_rejected: int
+    """Requests that were refused, for whatever reason."""
+    auth_failures: int
+    """Clients that came without a token where one is asked for, or with a bad one."""
+    rate_limited: int
+    """Messages refused by the rate limit."""
+    slow_consumer_drops: int
+    """Clients closed because they were too far behind."""
+    slow_consumer_cuts: int
+    """Clients of those to whom not even the close frame could be written."""
+    accept_pauses: int
+    """How often accepting had to pause because the process had no file descriptors left."""
+    recovery_enabled: bool
+    """Whether topics keep a history."""
+    recovery_topic_count: int
+    """Topics with a history."""
+    recovery_total_bytes: int
+    """Bytes of all histories."""
+    presence_enabled: bool
+    """Whether presence is tracked."""
+    presence_topics: int
+    """Topics with somebody present."""
+    presence_total_users: int
+    """Users present, summed over topics."""
+    cluster_connected: bool
+    """Whether this node is part of a cluster."""
+    cluster_peer_count: int
+    """Other nodes that are reachable."""
+    cluster_messages_sent: int
+    """Messages sent to other nodes."""
+    cluster_messages_delivered: int
+    """Messages of other nodes that were delivered here."""
+    cluster_messages_dropped: int
+    """Messages for other nodes that were given up."""
+    cluster_bytes_sent: int
+    """Bytes sent to other nodes."""
+    cluster_bytes_received: int
+    """Bytes received from other nodes."""
+    cluster_reconnect_count: int
+    """How often a link to another node had to be made again."""
+    cluster_unknown_message_types: int
+    """Frames of other nodes that this version does not know."""
+    cluster_dlq_size: int
+    """Entries in the dead letter queue."""
