@@ -4,6 +4,7 @@
 #   steps.sh TARGET...
 
 table=''
+started=$(date +%s)
 
 now() { date +%s; }
 
@@ -16,4 +17,4 @@ for step in "$@"; do
     fi
     table=$(printf '%s\n%6s s  %s' "$table" "$(($(now) - began))" "$step")
 done
-printf '%s\n' "$table"
+printf '%s\n%6s s  in all\n' "$table" "$(($(now) - started))"
