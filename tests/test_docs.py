@@ -12,8 +12,9 @@ import pytest
 
 import support
 
-# What keeps a program alive that ends once its server has started.
-AND_WAIT = "\nimport signal\nsignal.pause()\n"
+# What keeps a program alive that would end once its server has started. The import comes before the server: an
+# interrupt in the middle of one can get lost.
+FIRST, LAST = "import signal\n\n", "\nsignal.pause()\n"
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def start(
             blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", (repository / "docs" / page).read_text())
             (code,) = (block for block in blocks if word in block)
             copy = tmp_path / "program.py"
-            copy.write_text(code.replace("5007", str(free_port)) + AND_WAIT)
+            copy.write_text(FIRST + code.replace("5007", str(free_port)) + LAST)
             program = running.enter_context(support.Program(copy))
             program.wait_for_port(free_port)
             return program
