@@ -12,8 +12,8 @@ import pytest
 
 import support
 
-# What keeps a program alive that would end once its server has started. The import comes before the server: an
-# interrupt in the middle of one can get lost.
+# What keeps a program alive that would end once its server has started. The import comes before the server:
+# an interrupt in the middle of one can get lost.
 FIRST, LAST = "import signal\n\n", "\nsignal.pause()\n"
 
 
