@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from token_corpus import ALGORITHMS, CORPUS, Case, Keys, Mint, keys
+from token_corpus import ALGORITHMS, CORPUS, Algorithm, Case, Keys, Mint, keys
 from wse_server import RustWSEServer, rust_jwt_decode, rust_jwt_encode
 
 HOST = "127.0.0.1"
@@ -24,7 +24,7 @@ def soon() -> int:
     return int(time.time()) + 60
 
 
-def pyjwt_accepts(token: str, algorithm: str, options: dict[str, Any]) -> bool:
+def pyjwt_accepts(token: str, algorithm: Algorithm, options: dict[str, Any]) -> bool:
     """What PyJWT says, told to check what this server checks and nothing else."""
     names = ["current", *([options["previous_secret"]] if "previous_secret" in options else [])]
     for name in names:
@@ -50,7 +50,7 @@ def pyjwt_accepts(token: str, algorithm: str, options: dict[str, Any]) -> bool:
     return False
 
 
-def decode(token: str, algorithm: str, options: dict[str, Any]) -> dict[str, Any] | None:
+def decode(token: str, algorithm: Algorithm, options: dict[str, Any]) -> dict[str, Any] | None:
     arguments = dict(options)
     if "previous_secret" in arguments:
         arguments["previous_secret"] = keys(algorithm, arguments["previous_secret"]).verifying
@@ -61,7 +61,7 @@ def decode(token: str, algorithm: str, options: dict[str, Any]) -> dict[str, Any
     ("algorithm", "case"),
     [pytest.param(algorithm, case, id=f"{algorithm}-{case.name}") for algorithm, case in CORPUS],
 )
-def test_corpus(algorithm: str, case: Case) -> None:
+def test_corpus(algorithm: Algorithm, case: Case) -> None:
     token = case.build(Mint(algorithm))
     claims = decode(token, algorithm, case.options)
     assert (claims is not None) == case.accepted, claims
@@ -90,7 +90,7 @@ def test_an_audience_nobody_asked_for_is_the_only_place_where_pyjwt_is_stricter(
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_pyjwt_reads_what_is_encoded_here(algorithm: str) -> None:
+def test_pyjwt_reads_what_is_encoded_here(algorithm: Algorithm) -> None:
     claims = {
         "sub": 'josé 漢字 \U0001f600 " \\ \n',
         "exp": soon(),
@@ -107,7 +107,7 @@ def test_pyjwt_reads_what_is_encoded_here(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_pyjwt_encodes_is_read_here(algorithm: str) -> None:
+def test_what_pyjwt_encodes_is_read_here(algorithm: Algorithm) -> None:
     claims = {"sub": "user-7", "exp": soon(), "big": 2**200, "float": 0.1}
     token = jwt.encode(claims, keys(algorithm).signing, algorithm=algorithm)
     assert decode(token, algorithm, {}) == claims
@@ -185,7 +185,7 @@ def test_claims_may_nest_as_deep_as_a_server_reads() -> None:
     assert rust_jwt_decode(token, keys("HS256").verifying) == claims
 
 
-EC_OTHER_CURVE = Keys("ES384", ec.generate_private_key(ec.SECP384R1()))
+EC_OTHER_CURVE = Keys("ES256", ec.generate_private_key(ec.SECP384R1()))
 RSA_SMALL = Keys("RS256", rsa.generate_private_key(65537, 1024))  # noqa: S505
 
 
@@ -204,7 +204,7 @@ RSA_SMALL = Keys("RS256", rsa.generate_private_key(65537, 1024))  # noqa: S505
         ("EdDSA", keys("ES256").verifying, ["EdDSA", "Ed25519"]),
     ],
 )
-def test_keys_that_can_verify_nothing(algorithm: str, key: bytes | str, words: list[str]) -> None:
+def test_keys_that_can_verify_nothing(algorithm: Algorithm, key: bytes | str, words: list[str]) -> None:
     with pytest.raises(ValueError, match="allowed") as caught:
         rust_jwt_decode("a.b.c", key, algorithm)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -223,7 +223,7 @@ def test_keys_that_can_verify_nothing(algorithm: str, key: bytes | str, words: l
         ("EdDSA", keys("RS256").signing, ["EdDSA", "Ed25519"]),
     ],
 )
-def test_keys_that_can_sign_nothing(algorithm: str, key: bytes, words: list[str]) -> None:
+def test_keys_that_can_sign_nothing(algorithm: Algorithm, key: bytes, words: list[str]) -> None:
     with pytest.raises(ValueError, match="allowed") as caught:
         rust_jwt_encode({"sub": "u"}, key, algorithm)
     assert all(word in str(caught.value) for word in words), str(caught.value)
@@ -241,9 +241,11 @@ def test_no_message_shows_a_key() -> None:
 
 @pytest.mark.parametrize("name", ["none", "hs256", "HS512", "Ed25519", ""])
 def test_algorithms_are_named_exactly(name: str) -> None:
-    for call in (lambda: rust_jwt_encode({}, b"x" * 32, name), lambda: rust_jwt_decode("", b"x" * 32, name)):
-        with pytest.raises(ValueError, match=r"algorithm: .* allowed: HS256, RS256, ES256, EdDSA"):
-            call()
+    message = r"algorithm: .* allowed: HS256, RS256, ES256, EdDSA"
+    with pytest.raises(ValueError, match=message):
+        rust_jwt_encode({}, b"x" * 32, name)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        rust_jwt_decode("", b"x" * 32, name)  # type: ignore[arg-type]
 
 
 def test_a_token_is_text() -> None:
@@ -274,8 +276,8 @@ def test_a_server_mints_what_it_accepts() -> None:
     assert claims == {"iss": "my-app", "aud": ["other", "my-api"], "sub": "user-7", "exp": expires}
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-def test_a_server_mints_with_its_private_key(algorithm: str) -> None:
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+def test_a_server_mints_with_its_private_key(algorithm: Algorithm) -> None:
     pair = keys(algorithm)
     server = RustWSEServer(
         HOST, 0, jwt_secret=pair.verifying, jwt_algorithm=algorithm, jwt_private_key=pair.signing

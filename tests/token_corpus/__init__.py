@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from token_corpus import claims, confusion, dates, form, header, signature
 from token_corpus.case import Case
-from token_corpus.mint import ALGORITHMS, Keys, Mint, keys
+from token_corpus.mint import ALGORITHMS, Algorithm, Keys, Mint, keys
 
 CASES = [
     *form.CASES,
@@ -25,4 +25,4 @@ CORPUS = [
     if case.algorithm is None or case.algorithm == algorithm
 ]
 
-__all__ = ["ALGORITHMS", "CORPUS", "Case", "Keys", "Mint", "keys"]
+__all__ = ["ALGORITHMS", "CORPUS", "Algorithm", "Case", "Keys", "Mint", "keys"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from token_corpus.mint import Mint
+from token_corpus.mint import Algorithm, Mint
 
 Build = Callable[[Mint], str]
 
@@ -20,17 +20,19 @@ class Case:
     build: Build
     stricter: str = ""
     """Why this server refuses what PyJWT accepts. A case whose reason is gone fails."""
-    algorithm: str | None = None
+    algorithm: Algorithm | None = None
     """The only algorithm for which this case means anything."""
     options: dict[str, Any] = field(default_factory=dict)
     """Arguments of `rust_jwt_decode`; `previous_secret` is the name of a key."""
 
 
-def good(name: str, build: Build, *, algorithm: str | None = None, **options: Any) -> Case:
+def good(name: str, build: Build, *, algorithm: Algorithm | None = None, **options: Any) -> Case:
     return Case(name, accepted=True, build=build, algorithm=algorithm, options=options)
 
 
-def bad(name: str, build: Build, stricter: str = "", *, algorithm: str | None = None, **options: Any) -> Case:
+def bad(
+    name: str, build: Build, stricter: str = "", *, algorithm: Algorithm | None = None, **options: Any
+) -> Case:
     return Case(name, accepted=False, build=build, stricter=stricter, algorithm=algorithm, options=options)
 
 

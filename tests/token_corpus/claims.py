@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from token_corpus.case import DUPLICATE, NOT_JSON, Case, bad, claims, claims_text, good
 
 EMPTY_SUB = "a user without a name is nobody: presence and the log could not tell him from another"
 BIG_NUMBER = "a number beyond a double is one that half of all readers can't read"
 
-BOTH = {"issuer": "my-app", "audience": "my-api"}
+BOTH: dict[str, Any] = {"issuer": "my-app", "audience": "my-api"}
 
 SUBJECT = [
     bad("sub missing", claims_text('{"exp":EXP}')),

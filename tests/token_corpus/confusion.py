@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from token_corpus.case import Build, Case, bad
-from token_corpus.mint import ALGORITHMS, Mint, b64
+from token_corpus.mint import ALGORITHMS, Algorithm, Mint, b64
 
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 """RFC 8032 section 5.1: the order of the group, called L there."""
@@ -26,7 +26,7 @@ def hmac_with_public_key(alg: str) -> Build:
     return build
 
 
-def of_another_algorithm(other: str) -> Build:
+def of_another_algorithm(other: Algorithm) -> Build:
     return lambda _: Mint(other).token()
 
 

@@ -9,13 +9,14 @@ import json
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-ALGORITHMS = ["HS256", "RS256", "ES256", "EdDSA"]
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+ALGORITHMS: list[Algorithm] = ["HS256", "RS256", "ES256", "EdDSA"]
 
 PrivateKey = bytes | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -24,7 +25,7 @@ PrivateKey = bytes | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed
 class Keys:
     """What signs and what verifies: the same bytes for HS256, else a pair in PEM."""
 
-    algorithm: str
+    algorithm: Algorithm
     private: PrivateKey
 
     @property
@@ -56,13 +57,13 @@ class Keys:
                 return self.private.sign(message)
 
 
-def keys(algorithm: str, name: str = "current") -> Keys:
+def keys(algorithm: Algorithm, name: str = "current") -> Keys:
     """The keys of this name, made when they are first asked for."""
     return _keys(algorithm, name)
 
 
 @cache
-def _keys(algorithm: str, name: str) -> Keys:
+def _keys(algorithm: Algorithm, name: str) -> Keys:
     match algorithm:
         case "HS256":
             return Keys(algorithm, hashlib.sha256(name.encode()).digest())
@@ -90,7 +91,7 @@ def b64(data: str | bytes) -> str:
 class Mint:
     """Makes tokens that are right but for what the caller asks for."""
 
-    def __init__(self, algorithm: str, name: str = "current") -> None:
+    def __init__(self, algorithm: Algorithm, name: str = "current") -> None:
         self.keys = keys(algorithm, name)
         self.now = int(time.time())
 
