@@ -1,63 +1,17 @@
 //! Base64url without padding (RFC 4648 section 5, RFC 7515 section 2), one text for each sequence of bytes.
-//!
-//! Decoding refuses whatever encoding would not have written: padding, white space, the other alphabet, a lone last
-//! character, and bits that are thrown away. Otherwise one token would have several spellings.
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// Marks a byte that is not in the alphabet. Any other table value is below 64, so one bit shows a mistake in a group.
-const INVALID: u8 = 0x80;
-
-const VALUES: [u8; 256] = {
-    let mut values = [INVALID; 256];
-    let mut i = 0;
-    while i < ALPHABET.len() {
-        values[ALPHABET[i] as usize] = i as u8;
-        i += 1;
-    }
-    values
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The text of `bytes`.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = (0..3).fold(0u32, |group, i| group << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
-        for i in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(group >> (18 - 6 * i)) as usize & 63]));
-        }
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The bytes of `text`, or `None` if [`encode`] could not have written it.
+/// The bytes of `text`, or `None` if [`encode`] could not have written it: padding, white space, the other alphabet, a lone
+/// last character, bits that are thrown away. Otherwise one token would have several spellings.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-    let (groups, tail) = text.as_bytes().as_chunks::<4>();
-    let mut bytes = vec![0; groups.len() * 3];
-    let mut seen = 0;
-    for (&group, out) in groups.iter().zip(bytes.as_chunks_mut::<3>().0) {
-        let [a, b, c, d] = group.map(|byte| VALUES[usize::from(byte)]);
-        seen |= a | b | c | d;
-        *out = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
-    }
-    let value = |i: usize| VALUES[usize::from(tail[i])];
-    let dropped_bits = match tail.len() {
-        0 => 0,
-        2 => {
-            let [a, b] = [value(0), value(1)];
-            seen |= a | b;
-            bytes.push(a << 2 | b >> 4);
-            b & 0x0f
-        }
-        3 => {
-            let [a, b, c] = [value(0), value(1), value(2)];
-            seen |= a | b | c;
-            bytes.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2]);
-            c & 0x03
-        }
-        _ => return None,
-    };
-    (seen & INVALID == 0 && dropped_bits == 0).then_some(bytes)
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]
