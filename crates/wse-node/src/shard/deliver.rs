@@ -8,7 +8,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{Shard, Sweep};
+use super::Shard;
+use super::sweeps::Line;
 use super::close::Reason;
 use super::conn::{Conn, Membership, Receiving};
 use super::hold::Standing;
@@ -33,16 +34,17 @@ impl Shard {
             return;
         }
         let run = self.pool.run(std::mem::replace(bytes, self.pool.buffer()));
-        let mut sweep = Sweep::new();
+        let mut line = Line::new();
+        let only = only_topic(entries);
         let mut at = 0;
         while at < entries.len() {
             let stretch = entries[at..].iter().take_while(|entry| is_message(entry)).count();
             match &entries[at..at + stretch] {
                 [] => {}
                 [Entry::Publish { audience, start, end, messages }] => {
-                    self.deliver_one(audience, &run, (*start, *end), *messages, &mut sweep);
+                    self.deliver_one(audience, &run, (*start, *end), *messages, &mut line);
                 }
-                messages => self.deliver_mixed(messages, &run, &mut sweep),
+                messages => self.deliver_mixed(messages, &run, &mut line),
             }
             at += stretch;
             if let Some(entry) = entries.get_mut(at) {
@@ -53,9 +55,7 @@ impl Shard {
             }
         }
         entries.clear();
-        if !sweep.is_empty() {
-            self.sweeps.push_back(sweep);
-        }
+        self.sweeps.add(only, line);
     }
 
     /// One run for one audience: what a flood of one topic comes down to.
@@ -65,7 +65,7 @@ impl Shard {
         run: &Run,
         (start, end): (u32, u32),
         messages: u32,
-        sweep: &mut Sweep,
+        line: &mut Line,
     ) {
         let limit = self.shared.options.max_outbound_queue_bytes;
         let mut over = std::mem::take(&mut self.over);
@@ -75,7 +75,7 @@ impl Shard {
             conn.outbox.push(run, start, end);
             standing.count(conn);
             receivers += 1;
-            note(slot, conn, limit, sweep, &mut over);
+            note(slot, conn, limit, line, &mut over);
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
@@ -83,23 +83,23 @@ impl Shard {
     }
 
     /// Several audiences, or messages for single connections among them.
-    fn deliver_mixed(&mut self, entries: &[Entry], run: &Run, sweep: &mut Sweep) {
+    fn deliver_mixed(&mut self, entries: &[Entry], run: &Run, line: &mut Line) {
         self.stretch += 1;
         let (mut groups, index) = self.group(entries);
         for group in &mut groups {
-            self.deliver_group(group, run, sweep);
+            self.deliver_group(group, run, line);
         }
         for entry in entries {
             match entry {
                 Entry::Publish { audience, start, end, .. } => {
                     for &slot in &groups[index[&Arc::as_ptr(audience).addr()]].mixed {
-                        self.push_piece(slot, run, *start, *end, sweep);
+                        self.push_piece(slot, run, *start, *end, line);
                     }
                 }
                 Entry::Send { conn, start, end } => {
                     if self.slots.open(*conn).is_some() {
                         self.handle().stats.messages_sent.add(1);
-                        self.push_piece(conn.slot, run, *start, *end, sweep);
+                        self.push_piece(conn.slot, run, *start, *end, line);
                     }
                 }
                 _ => unreachable!("a stretch has messages only"),
@@ -137,7 +137,7 @@ impl Shard {
     }
 
     /// Gives those that receive nothing else the whole group at once; the others are noted for later.
-    fn deliver_group(&mut self, group: &mut Group, run: &Run, sweep: &mut Sweep) {
+    fn deliver_group(&mut self, group: &mut Group, run: &Run, line: &mut Line) {
         let limit = self.shared.options.max_outbound_queue_bytes;
         let mut over = std::mem::take(&mut self.over);
         let mut joined: Option<(Run, u32, u32)> = None;
@@ -151,7 +151,7 @@ impl Shard {
             } else {
                 let (run, start, end) = joined.get_or_insert_with(|| join(&pool, run, pieces));
                 conn.outbox.push(run, *start, *end);
-                note(slot, conn, limit, sweep, &mut over);
+                note(slot, conn, limit, line, &mut over);
             }
             standing.count(conn);
         });
@@ -160,11 +160,11 @@ impl Shard {
         self.judge(&group.audience, standing);
     }
 
-    fn push_piece(&mut self, slot: u32, run: &Run, start: u32, end: u32, sweep: &mut Sweep) {
+    fn push_piece(&mut self, slot: u32, run: &Run, start: u32, end: u32, line: &mut Line) {
         let limit = self.shared.options.max_outbound_queue_bytes;
         if let Some(conn) = self.slots.get_mut(slot) {
             conn.outbox.push(run, start, end);
-            note(slot, conn, limit, sweep, &mut self.over);
+            note(slot, conn, limit, line, &mut self.over);
         }
     }
 
@@ -256,6 +256,14 @@ impl Shard {
     }
 }
 
+/// The topic of a batch that has messages of one only.
+fn only_topic(entries: &[Entry]) -> Option<u64> {
+    match entries {
+        [Entry::Publish { audience, .. }] => audience.channels().first().map(|channel| channel.id),
+        _ => None,
+    }
+}
+
 fn is_message(entry: &Entry) -> bool {
     matches!(entry, Entry::Publish { .. } | Entry::Send { .. })
 }
@@ -270,10 +278,10 @@ fn mark(conn: &mut Conn, stretch: u64, pieces: u32) {
 
 /// Sees to it that a connection with something new to send is written to, or closed if that is too much.
 #[inline]
-fn note(slot: u32, conn: &mut Conn, limit: usize, sweep: &mut Sweep, over: &mut Vec<u32>) {
+fn note(slot: u32, conn: &mut Conn, limit: usize, line: &mut Line, over: &mut Vec<u32>) {
     if !conn.flags.blocked && !conn.flags.queued {
         conn.flags.queued = true;
-        sweep.push_back(slot);
+        line.push_back(slot);
     }
     if conn.outbox.cost() > limit && !conn.flags.over {
         conn.flags.over = true;

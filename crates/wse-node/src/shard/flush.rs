@@ -6,7 +6,8 @@ use std::time::Instant;
 use wse_core::outbox::Run as _;
 
 use super::conn::{Conn, Phase};
-use super::{Shard, Sweep};
+use super::Shard;
+use super::sweeps::Line;
 use crate::log::limited;
 
 /// How long one turn of the loop writes before it looks at its sockets and its inbox again.
@@ -34,26 +35,19 @@ impl Shard {
             return;
         }
         let started = Instant::now();
-        while let Some(mut sweep) = self.sweeps.pop_front() {
-            self.flush_step(&mut sweep);
-            if !sweep.is_empty() {
-                // To the back: a small topic behind a large one waits for a step, not for thousands of writes.
-                self.sweeps.push_back(sweep);
+        let mut step = Vec::with_capacity(STEP);
+        while !self.sweeps.is_empty() {
+            self.sweeps.next(STEP, &mut step);
+            for slot in step.drain(..) {
+                if let Some(conn) = self.slots.get_mut(slot)
+                    && conn.flags.queued
+                {
+                    conn.flags.queued = false;
+                    self.flush(slot);
+                }
             }
             if started.elapsed() >= SLICE {
                 return;
-            }
-        }
-    }
-
-    fn flush_step(&mut self, sweep: &mut Sweep) {
-        for _ in 0..STEP {
-            let Some(slot) = sweep.pop_front() else { return };
-            if let Some(conn) = self.slots.get_mut(slot)
-                && conn.flags.queued
-            {
-                conn.flags.queued = false;
-                self.flush(slot);
             }
         }
     }
@@ -127,7 +121,7 @@ impl Shard {
         }
         if !conn.flags.blocked && !conn.flags.queued {
             conn.flags.queued = true;
-            self.sweeps.push_back(Sweep::from([slot]));
+            self.sweeps.add(None, Line::from([slot]));
         }
     }
 

@@ -12,9 +12,9 @@ mod flush;
 mod handshake;
 mod hold;
 mod read;
+mod sweeps;
 mod timers;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::shared::{ShardHandle, Shared};
 use accept::Acceptor;
 use conn::{Receiving, Slots};
 use hold::Holds;
+use sweeps::Sweeps;
 
 /// The token of the waker, which no connection has.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -41,13 +42,8 @@ pub(crate) const LISTENER: Token = Token(usize::MAX - 1);
 const READ_BYTES: usize = 64 * 1024;
 /// Room in front for a request head that came in pieces.
 const PREFIX_BYTES: usize = wse_core::http::request::MAX_HEAD_BYTES;
-/// Sweeps that may be under way before the inbox has to wait.
-const MAX_SWEEPS: usize = 4;
 /// How long a shard that stops goes on delivering the last frames.
 const STOP_MS: u64 = 1000;
-
-/// Connections that have something new to send, in the order in which it is sent.
-type Sweep = VecDeque<u32>;
 
 /// One shard, made in its own thread.
 pub(crate) struct Shard {
@@ -68,8 +64,8 @@ pub(crate) struct Shard {
     scratch: Vec<u8>,
     batch: Batch,
     pool: Pool,
-    /// Connections to write to, in lists that take turns.
-    sweeps: VecDeque<Sweep>,
+    /// Connections to write to.
+    sweeps: Sweeps,
     /// Connections with more to read than one turn allows.
     again: Vec<u32>,
     /// Connections that are not read because their next message has no room.
@@ -100,7 +96,7 @@ impl Shard {
             scratch: Vec::new(),
             batch: Batch::default(),
             pool: Pool::new(shared.clone()),
-            sweeps: VecDeque::new(),
+            sweeps: Sweeps::default(),
             again: Vec::new(),
             paused: Vec::new(),
             over: Vec::new(),
@@ -139,7 +135,7 @@ impl Shard {
             }
             self.read_again();
             self.hand_over();
-            if entries.is_empty() && self.sweeps.len() < MAX_SWEEPS {
+            if entries.is_empty() && self.sweeps.have_room() {
                 self.handle().inbox.take(&mut entries, &mut bytes, false);
             }
             self.deliver(&mut entries, &mut bytes);
