@@ -87,7 +87,7 @@ def test_a_client_that_said_hello_and_then_nothing_is_closed_too(impatient: Runn
 def test_a_client_that_only_answers_pings_stays(impatient: Running) -> None:
     with Wire(impatient.port) as wire:
         assert until_late(wire, lambda frame: wire.send(PONG, frame.payload)) >= 8
-    assert [kind for kind, _, _ in impatient.events.seen] == ["connect"]
+        assert [kind for kind, _, _ in impatient.events.seen] == ["connect"]
 
 
 def test_a_client_that_answers_pings_in_words_stays(impatient: Running) -> None:
@@ -98,7 +98,7 @@ def test_a_client_that_answers_pings_in_words_stays(impatient: Running) -> None:
     with Wire(impatient.port) as wire:
         wire.send(TEXT, b'{"t":"client_hello","p":{}}')
         assert until_late(wire, answer) >= 8
-    assert [kind for kind, _, _ in impatient.events.seen] == ["connect"]
+        assert [kind for kind, _, _ in impatient.events.seen] == ["connect"]
 
 
 def test_any_byte_is_a_sign_of_life(impatient: Running) -> None:
@@ -118,7 +118,7 @@ def test_any_byte_is_a_sign_of_life(impatient: Running) -> None:
 def test_messages_alone_keep_a_client(impatient: Running) -> None:
     with Wire(impatient.port) as wire:
         until_late(wire, lambda _: wire.send(TEXT, b"still here"))
-    assert impatient.events.of("disconnect") == []
+        assert impatient.events.of("disconnect") == []
 
 
 def test_hearing_much_is_no_sign_of_life(impatient: Running) -> None:
@@ -186,7 +186,6 @@ def test_one_silent_client_among_a_thousand_is_closed_and_nobody_else_notices(
 ) -> None:
     # Seconds that leave room for a busy machine: what is measured is who, not when.
     running = server_factory(ping_interval=1, idle_timeout=3)
-    silent = "silent"
     heard = asyncio.Event()
     members = [Member("silent" if n == 500 else f"member-{n}", heard) for n in range(1000)]
     silent, others = members[500], members[:500] + members[501:]
