@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -63,15 +64,13 @@ pub struct Node {
     current: ArcSwapOption<Shared>,
     /// The queue outlives the server, so that its last events can be drained.
     events: Mutex<Arc<Events>>,
-    life: Mutex<Life>,
+    /// Events of earlier runs that nobody took.
+    dropped_before: AtomicU64,
+    address: Mutex<Option<SocketAddr>>,
+    /// The threads of the running server; locked while it starts or stops, so nothing that must not wait asks for it.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
-struct Life {
-    threads: Vec<JoinHandle<()>>,
-    address: Option<SocketAddr>,
-    dropped_before: u64,
-}
 
 impl Node {
     /// Takes the configuration; nothing is opened yet.
@@ -89,7 +88,9 @@ impl Node {
             keep_events: Mutex::new(false),
             current: ArcSwapOption::empty(),
             events: Mutex::new(Arc::new(Events::new(0, false, 0, 0))),
-            life: Mutex::default(),
+            dropped_before: AtomicU64::new(0),
+            address: Mutex::new(None),
+            threads: Mutex::default(),
         })
     }
 
@@ -119,7 +120,7 @@ impl Node {
     /// The address that the server listens on.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.life.lock().address
+        *self.address.lock()
     }
 
     /// Adds a page to be served at `path`; it replaces one that was there.
@@ -133,7 +134,7 @@ impl Node {
     /// # Errors
     /// [`StartError`] says why; nothing is left open then.
     pub fn start(&self, environment_origins: Option<&str>) -> Result<(), StartError> {
-        let mut life = self.life.lock();
+        let mut threads = self.threads.lock();
         if self.is_running() {
             return Err(StartError::Running);
         }
@@ -155,7 +156,7 @@ impl Node {
             .map(|poll| Ok(Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKE)?))))
             .collect::<io::Result<Vec<_>>>()?;
         let run = random_u64();
-        let events = self.fresh_events(&mut life, &inboxes, run);
+        let events = self.fresh_events(&inboxes, run);
         let verifier = verifier(&self.options).expect("checked when the node was made");
         let pages = self.pages.clone();
         let clock = Clock::start();
@@ -169,21 +170,21 @@ impl Node {
             clock,
             run,
         ));
-        life.threads = spawn(&shared, polls, listener)?;
-        life.address = Some(address);
+        *threads = spawn(&shared, polls, listener)?;
+        *self.address.lock() = Some(address);
         self.say_what_is_bounded(address, count);
         self.current.store(Some(shared));
         Ok(())
     }
 
-    fn fresh_events(&self, life: &mut Life, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
+    fn fresh_events(&self, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
         let options = &self.options;
         let keep = *self.keep_events.lock();
         let events =
             Arc::new(Events::new(run, keep, options.max_inbound_queue_size, options.max_inbound_queue_bytes));
         events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
         let before = std::mem::replace(&mut *self.events.lock(), events.clone());
-        life.dropped_before += before.discard();
+        self.dropped_before.fetch_add(before.discard(), Ordering::Relaxed);
         before.close();
         events
     }
@@ -221,15 +222,15 @@ impl Node {
 
     /// Closes all connections (1012: come back) and the port, and ends the threads. Does nothing when the server does not run.
     pub fn stop(&self) {
-        let mut life = self.life.lock();
+        let mut threads = self.threads.lock();
         let Some(shared) = self.current.swap(None) else { return };
         shared.begin_stop();
-        for thread in life.threads.drain(..) {
+        for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an I/O thread had panicked");
             }
         }
-        life.address = None;
+        *self.address.lock() = None;
         shared.events.close();
         tracing::info!("stopped");
     }
@@ -254,7 +255,7 @@ impl Node {
     /// Events lost so far: those that nobody had taken when the server was started anew or stopped.
     #[must_use]
     pub fn dropped_events(&self) -> u64 {
-        self.life.lock().dropped_before + self.events.lock().dropped()
+        self.dropped_before.load(Ordering::Relaxed) + self.events().dropped()
     }
 
     /// What the server says about itself; zeros while it does not run.

@@ -70,14 +70,19 @@ impl RustWSEServer {
     ///     ValueError: The variable ALLOWED_ORIGINS is malformed.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         let origins = std::env::var("ALLOWED_ORIGINS").ok();
-        let mut hearing = self.hearing.lock();
-        if hearing.drain_mode || hearing.callbacks.is_some() {
+        // The lock is not kept while the GIL is away: a thread that drains takes it with the GIL held.
+        let (kept, callbacks) = {
+            let hearing = self.hearing.lock();
+            let callbacks = hearing.callbacks.as_ref().map(|callbacks| callbacks.clone_ref(py));
+            (hearing.drain_mode || callbacks.is_some(), callbacks)
+        };
+        if kept {
             self.node.keep_events();
         }
         py.detach(|| self.node.start(origins.as_deref())).map_err(start_exception)?;
-        if let Some(callbacks) = &hearing.callbacks {
-            let dispatcher = Dispatcher::start(self.node.clone(), callbacks.clone_ref(py))?;
-            hearing.dispatcher = Some(dispatcher);
+        if let Some(callbacks) = callbacks {
+            let dispatcher = Dispatcher::start(self.node.clone(), callbacks)?;
+            self.hearing.lock().dispatcher = Some(dispatcher);
         }
         Ok(())
     }
