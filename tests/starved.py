@@ -1,4 +1,4 @@
-"""A server with few file descriptors, in a process of its own; it prints its health for every line it gets."""
+"""A server with few file descriptors in a process of its own; it prints its health for every line it gets."""
 
 from __future__ import annotations
 
