@@ -71,7 +71,8 @@ impl<T: Keyed> KeyedList<T> {
         }
         self.list.push(element);
         if self.index.is_none() && self.list.len() >= INDEX_FROM {
-            self.index = Some(Box::new(self.list.iter().enumerate().map(|(i, e)| (e.key(), i as u32)).collect()));
+            self.index =
+                Some(Box::new(self.list.iter().enumerate().map(|(i, e)| (e.key(), i as u32)).collect()));
         }
         at
     }

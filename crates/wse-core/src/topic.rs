@@ -132,7 +132,9 @@ mod tests {
     fn naive(pattern: &[char], topic: &[char]) -> bool {
         match (pattern.split_first(), topic.split_first()) {
             (None, None) => true,
-            (Some(('*', rest)), _) => naive(rest, topic) || (!topic.is_empty() && naive(pattern, &topic[1..])),
+            (Some(('*', rest)), _) => {
+                naive(rest, topic) || (!topic.is_empty() && naive(pattern, &topic[1..]))
+            }
             (Some(('?', rest)), Some((_, after))) => naive(rest, after),
             (Some((a, rest)), Some((b, after))) => a == b && naive(rest, after),
             _ => false,

@@ -52,7 +52,9 @@ impl Wheel {
 
     /// Forgets the check of `slot`, if there is one.
     pub fn cancel(&mut self, slot: u32) {
-        let Some(link) = self.links.get(slot as usize).copied().filter(|link| link.bucket != NONE) else { return };
+        let Some(link) = self.links.get(slot as usize).copied().filter(|link| link.bucket != NONE) else {
+            return;
+        };
         match link.previous {
             NONE => self.heads[link.bucket as usize] = link.next,
             previous => self.links[previous as usize].next = link.next,
@@ -88,7 +90,8 @@ impl Wheel {
         if self.pending == 0 {
             return None;
         }
-        (self.tick..self.tick + BUCKETS as u64).find(|tick| self.heads[(tick % BUCKETS as u64) as usize] != NONE)
+        (self.tick..self.tick + BUCKETS as u64)
+            .find(|tick| self.heads[(tick % BUCKETS as u64) as usize] != NONE)
     }
 }
 

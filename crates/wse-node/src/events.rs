@@ -55,6 +55,14 @@ impl Batch {
         self.events.push(Event { kind, conn, start, end: self.bytes.len() as u32 });
     }
 
+    /// An empty batch with room for another one of this size, if it is of a size that makes growing dear.
+    fn sized_like(full: &Self) -> Self {
+        if full.events.len() < 64 {
+            return Self::default();
+        }
+        Self { events: Vec::with_capacity(full.events.len()), bytes: Vec::with_capacity(full.bytes.len()) }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
@@ -183,7 +191,8 @@ impl Events {
         if batch.is_empty() {
             return;
         }
-        let batch = std::mem::take(batch);
+        let next = Batch::sized_like(batch);
+        let batch = std::mem::replace(batch, next);
         if !self.kept {
             return;
         }
@@ -275,7 +284,9 @@ impl Events {
         let left = self.events.fetch_sub(events, Ordering::SeqCst) - events;
         let left_bytes = self.bytes.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         // Not at the first free place: a shard that is woken for each event does nothing else.
-        left <= self.max_events / 4 * 3 && left_bytes <= self.max_bytes / 4 * 3 && self.starved.swap(false, Ordering::SeqCst)
+        left <= self.max_events / 4 * 3
+            && left_bytes <= self.max_bytes / 4 * 3
+            && self.starved.swap(false, Ordering::SeqCst)
     }
 
     /// Wakes everybody who waits, for good; events that come after this are lost and counted.
@@ -303,7 +314,6 @@ impl Events {
         self.dropped()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

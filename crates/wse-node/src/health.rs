@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn message_ids_are_uuids_that_do_not_repeat() {
-        let ids: std::collections::BTreeSet<String> = (0..10_000).map(|_| message_id(1_795_448_941_607)).collect();
+        let ids: std::collections::BTreeSet<String> =
+            (0..10_000).map(|_| message_id(1_795_448_941_607)).collect();
         assert_eq!(ids.len(), 10_000);
         for id in &ids {
             let parts: Vec<usize> = id.split('-').map(str::len).collect();

@@ -71,7 +71,6 @@ pub struct Node {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-
 impl Node {
     /// Takes the configuration; nothing is opened yet.
     ///
@@ -160,16 +159,8 @@ impl Node {
         let verifier = verifier(&self.options).expect("checked when the node was made");
         let pages = self.pages.clone();
         let clock = Clock::start();
-        let shared = Arc::new(Shared::new(
-            self.options.clone(),
-            policy,
-            verifier,
-            events,
-            pages,
-            inboxes,
-            clock,
-            run,
-        ));
+        let shared =
+            Arc::new(Shared::new(self.options.clone(), policy, verifier, events, pages, inboxes, clock, run));
         *threads = spawn(&shared, polls, listener)?;
         *self.address.lock() = Some(address);
         self.say_what_is_bounded(address, count);
@@ -261,11 +252,12 @@ impl Node {
     /// What the server says about itself; zeros while it does not run.
     #[must_use]
     pub fn health(&self) -> Health {
-        let mut health = self.current.load().as_ref().map(|shared| Health::of(shared)).unwrap_or_else(|| Health {
-            recovery_enabled: self.options.recovery_enabled,
-            presence_enabled: self.options.presence_enabled,
-            ..Health::default()
-        });
+        let mut health =
+            self.current.load().as_ref().map(|shared| Health::of(shared)).unwrap_or_else(|| Health {
+                recovery_enabled: self.options.recovery_enabled,
+                presence_enabled: self.options.presence_enabled,
+                ..Health::default()
+            });
         health.inbound_queue_depth = self.events().depth();
         health.inbound_dropped = self.dropped_events();
         health

@@ -79,7 +79,13 @@ impl People {
 
 impl Person {
     /// Adds a topic or pattern; `limit` 0 is none.
-    pub(crate) fn subscribe(&mut self, topics: &Topics, filter: Filter<'_>, shard: usize, limit: usize) -> Subscribed {
+    pub(crate) fn subscribe(
+        &mut self,
+        topics: &Topics,
+        filter: Filter<'_>,
+        shard: usize,
+        limit: usize,
+    ) -> Subscribed {
         if let Some(channel) = topics.channel(filter)
             && self.subscriptions.position(Subscription(channel).key()).is_some()
         {

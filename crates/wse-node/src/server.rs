@@ -132,10 +132,15 @@ impl Server {
                     let name = filter.as_str().to_owned();
                     match person.subscribe(&self.0.topics, *filter, index, limit) {
                         Subscribed::Already => out.subscribed.push(name),
-                        Subscribed::Limit => out.refused.push((name, format!("the limit of {limit} subscriptions is reached"))),
+                        Subscribed::Limit => {
+                            out.refused
+                                .push((name, format!("the limit of {limit} subscriptions is reached")));
+                        }
                         Subscribed::New(channel) => {
                             // Under the lock of the person, so that two calls for one connection can't overtake each other.
-                            let _ = shard.inbox.put_now(|state| state.entries.push(Entry::Subscribe { conn, channel }));
+                            let _ = shard
+                                .inbox
+                                .put_now(|state| state.entries.push(Entry::Subscribe { conn, channel }));
                             out.subscribed.push(name);
                         }
                     }
@@ -143,7 +148,10 @@ impl Server {
             })
         });
         if done.is_none() {
-            out.refused = filters.iter().map(|filter| (filter.as_str().to_owned(), "the connection is closed".into())).collect();
+            out.refused = filters
+                .iter()
+                .map(|filter| (filter.as_str().to_owned(), "the connection is closed".into()))
+                .collect();
         }
         out
     }
@@ -155,9 +163,10 @@ impl Server {
         shard.people.with(conn, |person| {
             let channels: Vec<u64> = match filters {
                 None => person.unsubscribe_all(&self.0.topics, index),
-                Some(filters) => {
-                    filters.iter().filter_map(|filter| person.unsubscribe(&self.0.topics, *filter, index)).collect()
-                }
+                Some(filters) => filters
+                    .iter()
+                    .filter_map(|filter| person.unsubscribe(&self.0.topics, *filter, index))
+                    .collect(),
             };
             let entries = channels.into_iter().map(|channel| Entry::Unsubscribe { conn, channel });
             let _ = shard.inbox.put_now(|state| state.entries.extend(entries));
@@ -188,7 +197,8 @@ impl Server {
         let asked = shard.inbox.put_now(|state| state.entries.push(Entry::Query { conn, answer }));
         if asked.is_ok() {
             // A shard answers within a turn; one that has just ended never does, and then nothing is queued.
-            let query = answered.recv_timeout(Duration::from_secs(1)).unwrap_or(ConnectionQuery { queued_bytes: 0 });
+            let query =
+                answered.recv_timeout(Duration::from_secs(1)).unwrap_or(ConnectionQuery { queued_bytes: 0 });
             info.queued_bytes = query.queued_bytes;
         }
         Some(info)
@@ -198,9 +208,17 @@ impl Server {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn to_topic<'a>(&'a self, topic: Filter<'_>, payload: Payload<'a>) -> Result<Option<Publication<'a>>, TooLong> {
+    pub fn to_topic<'a>(
+        &'a self,
+        topic: Filter<'_>,
+        payload: Payload<'a>,
+    ) -> Result<Option<Publication<'a>>, TooLong> {
         let message = message(&self.0, payload)?;
-        Ok(self.0.topics.audience(topic.as_str()).map(|audience| Publication::new(&self.0, audience, message)))
+        Ok(self
+            .0
+            .topics
+            .audience(topic.as_str())
+            .map(|audience| Publication::new(&self.0, audience, message)))
     }
 
     /// A message for all connections.
@@ -216,9 +234,18 @@ impl Server {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn to_connection<'a>(&'a self, id: &str, payload: Payload<'a>) -> Result<Option<Publication<'a>>, TooLong> {
+    pub fn to_connection<'a>(
+        &'a self,
+        id: &str,
+        payload: Payload<'a>,
+    ) -> Result<Option<Publication<'a>>, TooLong> {
         let message = message(&self.0, payload)?;
-        let to = |conn: ConnId| Publication { shared: &self.0, to: To::Connection(conn), message, left: 1 << conn.shard };
+        let to = |conn: ConnId| Publication {
+            shared: &self.0,
+            to: To::Connection(conn),
+            message,
+            left: 1 << conn.shard,
+        };
         Ok(self.parse_id(id).map(to))
     }
 
@@ -228,7 +255,8 @@ impl Server {
     /// [`TooLong`] for the first message that is, before any is sent.
     pub fn publish_many(&self, topic: Filter<'_>, texts: &[&str]) -> Result<(), TooLong> {
         let shared = &self.0;
-        let messages = texts.iter().map(|text| message(shared, Payload::Json(text))).collect::<Result<Vec<_>, _>>()?;
+        let messages =
+            texts.iter().map(|text| message(shared, Payload::Json(text))).collect::<Result<Vec<_>, _>>()?;
         let mut at = 0;
         while at < messages.len() {
             // Looked up again for each portion: subscribers may have come.
@@ -255,7 +283,11 @@ fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Too
     let message = match payload {
         Payload::Json(text) => {
             let categorised = categorise(text);
-            Message { opcode: Opcode::Text, head: categorised.head.as_bytes(), tail: categorised.tail.as_bytes() }
+            Message {
+                opcode: Opcode::Text,
+                head: categorised.head.as_bytes(),
+                tail: categorised.tail.as_bytes(),
+            }
         }
         Payload::Text(text) => Message { opcode: Opcode::Text, head: &[], tail: text.as_bytes() },
         Payload::Binary(bytes) => Message { opcode: Opcode::Binary, head: &[], tail: bytes },

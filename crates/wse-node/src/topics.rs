@@ -253,7 +253,9 @@ impl Tables {
     fn forget_pattern(&mut self, pattern: &Channel) {
         for audience in self.topics.values_mut() {
             if audience.channels.iter().any(|channel| channel.id == pattern.id) {
-                *audience = Audience::new(audience.channels.iter().filter(|channel| channel.id != pattern.id).cloned());
+                *audience = Audience::new(
+                    audience.channels.iter().filter(|channel| channel.id != pattern.id).cloned(),
+                );
             }
         }
         self.remembered.clear();

@@ -16,14 +16,20 @@ pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
 #[inline]
 pub(crate) fn text<'a>(argument: &str, value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     if let Ok(text) = value.cast::<PyString>() {
-        return text.to_str().map_err(|error| match error.is_instance_of::<PyUnicodeEncodeError>(value.py()) {
-            true => PyValueError::new_err(format!("{argument} has a lone surrogate, which UTF-8 can't carry")),
-            false => error,
+        return text.to_str().map_err(|error| {
+            match error.is_instance_of::<PyUnicodeEncodeError>(value.py()) {
+                true => {
+                    PyValueError::new_err(format!("{argument} has a lone surrogate, which UTF-8 can't carry"))
+                }
+                false => error,
+            }
         });
     }
     let Ok(bytes) = value.cast::<PyBytes>() else {
         let given = type_name(value);
-        return Err(PyTypeError::new_err(format!("{argument} must be str, or bytes with UTF-8, not {given}")));
+        return Err(PyTypeError::new_err(format!(
+            "{argument} must be str, or bytes with UTF-8, not {given}"
+        )));
     };
     std::str::from_utf8(bytes.as_bytes()).map_err(|_| {
         PyValueError::new_err(format!(
@@ -60,7 +66,10 @@ pub(crate) fn topic_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     };
     let one = |item: &Bound<'_, PyAny>| match item.cast::<PyString>() {
         Ok(text) => Ok(text.to_str()?.to_owned()),
-        Err(_) => Err(PyTypeError::new_err(format!("topics must be a list of str, and one of them is {}", type_name(item)))),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "topics must be a list of str, and one of them is {}",
+            type_name(item)
+        ))),
     };
     items.iter().map(one).collect()
 }
@@ -79,11 +88,15 @@ pub(crate) fn messages<'py>(value: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py
 /// A close code and its reason.
 pub(crate) fn close(code: i64, reason: &str) -> PyResult<u16> {
     let code = u16::try_from(code).ok().filter(|code| may_be_sent(*code)).ok_or_else(|| {
-        PyValueError::new_err(format!("code must be 1000-1003, 1007-1014 or 3000-4999 (RFC 6455, section 7.4), got {code}"))
+        PyValueError::new_err(format!(
+            "code must be 1000-1003, 1007-1014 or 3000-4999 (RFC 6455, section 7.4), got {code}"
+        ))
     })?;
     if reason.len() > MAX_REASON {
         let len = reason.len();
-        return Err(PyValueError::new_err(format!("reason must have at most {MAX_REASON} bytes of UTF-8, this one has {len}")));
+        return Err(PyValueError::new_err(format!(
+            "reason must have at most {MAX_REASON} bytes of UTF-8, this one has {len}"
+        )));
     }
     Ok(code)
 }
@@ -93,7 +106,11 @@ pub(crate) fn seconds(argument: &str, value: f64) -> PyResult<std::time::Duratio
     std::time::Duration::try_from_secs_f64(value)
         .ok()
         .filter(|duration| duration.as_secs() <= 86_400 * 365)
-        .ok_or_else(|| PyValueError::new_err(format!("{argument} must be a number of seconds from 0 to a year, got {value}")))
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "{argument} must be a number of seconds from 0 to a year, got {value}"
+            ))
+        })
 }
 
 pub(crate) fn too_long(error: TooLong) -> PyErr {
@@ -111,7 +128,9 @@ pub(crate) fn page_path(path: &str) -> PyResult<()> {
     if matches!(path, "/health" | "/ready") {
         return Err(PyValueError::new_err(format!("path {path:?} is the server's own")));
     }
-    if !path.starts_with('/') || path.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#')) {
+    if !path.starts_with('/')
+        || path.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#'))
+    {
         return Err(PyValueError::new_err(format!(
             "path must begin with '/' and have visible ASCII characters only, without '?' and '#'; got {path:?}"
         )));
@@ -122,7 +141,9 @@ pub(crate) fn page_path(path: &str) -> PyResult<()> {
 /// What a page may call itself.
 pub(crate) fn media_type(text: &str) -> PyResult<()> {
     if !text.contains('/') || text.bytes().any(|byte| !(byte.is_ascii_graphic() || byte == b' ')) {
-        return Err(PyValueError::new_err(format!("content_type must be a media type such as 'text/html', got {text:?}")));
+        return Err(PyValueError::new_err(format!(
+            "content_type must be a media type such as 'text/html', got {text:?}"
+        )));
     }
     Ok(())
 }
@@ -130,7 +151,10 @@ pub(crate) fn media_type(text: &str) -> PyResult<()> {
 /// How long a page may be.
 pub(crate) fn page_body(body: &[u8]) -> PyResult<()> {
     if body.len() > MAX_PAGE {
-        return Err(PyValueError::new_err(format!("body must have at most {MAX_PAGE} bytes, got {}", body.len())));
+        return Err(PyValueError::new_err(format!(
+            "body must have at most {MAX_PAGE} bytes, got {}",
+            body.len()
+        )));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use wse_node::Node;
 
-use crate::events::{Converted, Converter};
+use crate::events::{Converted, Converter, Kind};
 
 /// What the application wants to be called with.
 pub(crate) struct Callbacks {
@@ -39,7 +39,9 @@ const PORTION: usize = 256;
 impl Dispatcher {
     /// Starts the thread; it ends when the queue of the running server is closed and empty.
     pub(crate) fn start(node: Arc<Node>, callbacks: Callbacks) -> std::io::Result<Self> {
-        let thread = std::thread::Builder::new().name("wse-callbacks".into()).spawn(move || dispatch(&node, &callbacks))?;
+        let thread = std::thread::Builder::new()
+            .name("wse-callbacks".into())
+            .spawn(move || dispatch(&node, &callbacks))?;
         Ok(Self { id: thread.thread().id(), thread: Some(thread) })
     }
 
@@ -80,9 +82,9 @@ fn dispatch(node: &Node, callbacks: &Callbacks) {
 fn call(py: Python<'_>, callbacks: &Callbacks, event: Converted<'_>) -> PyResult<()> {
     let Converted { kind, conn, data } = event;
     match kind {
-        "connect" | "auth_connect" => callbacks.on_connect.call1(py, (conn, data)),
-        "disconnect" => callbacks.on_disconnect.call1(py, (conn,)),
-        _ => callbacks.on_message.call1(py, (conn, data)),
+        Kind::Connect | Kind::AuthConnect => callbacks.on_connect.call1(py, (conn, data)),
+        Kind::Disconnect => callbacks.on_disconnect.call1(py, (conn,)),
+        Kind::Msg | Kind::Raw | Kind::Bin => callbacks.on_message.call1(py, (conn, data)),
     }
     .map(|_| ())
 }
@@ -94,7 +96,11 @@ fn report(py: Python<'_>, error: &PyErr) {
         let traceback = error.traceback(py);
         let exc_info = PyTuple::new(
             py,
-            [error.get_type(py).into_any(), error.value(py).clone().into_any(), traceback.into_pyobject(py)?.into_any()],
+            [
+                error.get_type(py).into_any(),
+                error.value(py).clone().into_any(),
+                traceback.into_pyobject(py)?.into_any(),
+            ],
         )?;
         let kwargs = pyo3::types::PyDict::new(py);
         kwargs.set_item("exc_info", exc_info)?;

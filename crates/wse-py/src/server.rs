@@ -50,7 +50,11 @@ struct Hearing {
 impl RustWSEServer {
     #[new]
     #[pyo3(signature = (host, port, **options))]
-    fn new(host: &Bound<'_, PyAny>, port: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn new(
+        host: &Bound<'_, PyAny>,
+        port: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         let host = host_argument(host)?;
         let port = port_argument(port)?;
         let options = options::from_kwargs(options)?;
@@ -126,7 +130,9 @@ impl RustWSEServer {
         let mut hearing = self.hearing.lock();
         self.refuse_while_running("enable_drain_mode")?;
         if hearing.callbacks.is_some() {
-            return Err(PyRuntimeError::new_err("callbacks are set: a server has either callbacks or drain mode"));
+            return Err(PyRuntimeError::new_err(
+                "callbacks are set: a server has either callbacks or drain mode",
+            ));
         }
         hearing.drain_mode = true;
         Ok(())
@@ -146,7 +152,12 @@ impl RustWSEServer {
     ///     RuntimeError: `enable_drain_mode` was not called.
     ///     ValueError: A number is out of range.
     #[pyo3(signature = (max_count=256, timeout_ms=50.0))]
-    fn drain_inbound<'py>(&self, py: Python<'py>, max_count: i64, timeout_ms: f64) -> PyResult<Bound<'py, PyList>> {
+    fn drain_inbound<'py>(
+        &self,
+        py: Python<'py>,
+        max_count: i64,
+        timeout_ms: f64,
+    ) -> PyResult<Bound<'py, PyList>> {
         if !self.hearing.lock().drain_mode {
             return Err(PyRuntimeError::new_err("drain_inbound needs enable_drain_mode() before start()"));
         }
@@ -192,15 +203,22 @@ impl RustWSEServer {
         on_message: Bound<'_, PyAny>,
         on_disconnect: Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        for (name, callback) in [("on_connect", &on_connect), ("on_message", &on_message), ("on_disconnect", &on_disconnect)] {
+        for (name, callback) in
+            [("on_connect", &on_connect), ("on_message", &on_message), ("on_disconnect", &on_disconnect)]
+        {
             if !callback.is_callable() {
-                return Err(PyTypeError::new_err(format!("{name} must be callable, not {}", arg::type_name(callback))));
+                return Err(PyTypeError::new_err(format!(
+                    "{name} must be callable, not {}",
+                    arg::type_name(callback)
+                )));
             }
         }
         let mut hearing = self.hearing.lock();
         self.refuse_while_running("set_callbacks")?;
         if hearing.drain_mode {
-            return Err(PyRuntimeError::new_err("drain mode is on: a server has either callbacks or drain mode"));
+            return Err(PyRuntimeError::new_err(
+                "drain mode is on: a server has either callbacks or drain mode",
+            ));
         }
         hearing.callbacks = Some(Callbacks {
             on_connect: on_connect.unbind(),
@@ -290,7 +308,14 @@ impl RustWSEServer {
     /// Raises:
     ///     ValueError: As for `broadcast_local`, or another `wait`.
     #[pyo3(signature = (topic, message, *, wait="local", timeout=10.0))]
-    fn broadcast(&self, py: Python<'_>, topic: &str, message: &Bound<'_, PyAny>, wait: &str, timeout: f64) -> PyResult<()> {
+    fn broadcast(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        message: &Bound<'_, PyAny>,
+        wait: &str,
+        timeout: f64,
+    ) -> PyResult<()> {
         if !matches!(wait, "local" | "stored") {
             return Err(PyValueError::new_err(format!("wait must be 'local' or 'stored', got {wait:?}")));
         }
@@ -306,7 +331,8 @@ impl RustWSEServer {
     fn broadcast_many(&self, py: Python<'_>, topic: &str, messages: &Bound<'_, PyAny>) -> PyResult<()> {
         let topic = arg::topic(topic)?;
         let held = arg::messages(messages)?;
-        let texts = held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
+        let texts =
+            held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
         let Some(server) = self.node.server() else { return Ok(()) };
         py.detach(|| server.publish_many(topic, &texts)).map_err(arg::too_long)
     }
@@ -347,14 +373,18 @@ impl RustWSEServer {
         }
         arg::seconds("timeout", timeout)?;
         let topics = arg::topic_list(topics)?;
-        let filters = parse_filters(&topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?;
+        let filters =
+            parse_filters(&topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?;
         let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
         let (subscribed, refused) = match found {
             Some((server, conn)) => {
                 let result = py.detach(|| server.subscribe(conn, &filters));
                 (result.subscribed, result.refused)
             }
-            None => (vec![], topics.into_iter().map(|topic| (topic, "the connection is closed".to_owned())).collect()),
+            None => (
+                vec![],
+                topics.into_iter().map(|topic| (topic, "the connection is closed".to_owned())).collect(),
+            ),
         };
         let out = PyDict::new(py);
         out.set_item("subscribed", subscribed)?;
@@ -373,7 +403,12 @@ impl RustWSEServer {
     ///     TypeError: `topics` is not a list of str.
     ///     ValueError: A topic is malformed.
     #[pyo3(signature = (conn_id, topics=None))]
-    fn unsubscribe_connection(&self, py: Python<'_>, conn_id: &str, topics: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    fn unsubscribe_connection(
+        &self,
+        py: Python<'_>,
+        conn_id: &str,
+        topics: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let topics = topics.map(arg::topic_list).transpose()?;
         let filters = match &topics {
             Some(topics) => Some(
@@ -415,7 +450,11 @@ impl RustWSEServer {
     /// Returns:
     ///     A dict with address, port, user_id (None without JWT), connected_at (seconds since 1970), format ("json"), compressed
     ///     (bool), topics (sorted list) and queued_bytes.
-    fn get_connection_info<'py>(&self, py: Python<'py>, conn_id: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+    fn get_connection_info<'py>(
+        &self,
+        py: Python<'py>,
+        conn_id: &str,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let info = self.node.server().and_then(|server| {
             let conn = server.parse_id(conn_id)?;
             py.detach(|| server.connection_info(conn))
@@ -535,10 +574,14 @@ fn minter(options: &wse_core::options::Options) -> PyResult<Option<Minter>> {
 
 fn host_argument(host: &Bound<'_, PyAny>) -> PyResult<String> {
     let given = || arg::type_name(host);
-    let text = host.cast::<PyString>().map_err(|_| PyTypeError::new_err(format!("host must be str, not {}", given())))?;
+    let text = host
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err(format!("host must be str, not {}", given())))?;
     let text = text.to_str()?;
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(PyValueError::new_err(format!("host must be an address or a name such as '127.0.0.1', got {text:?}")));
+        return Err(PyValueError::new_err(format!(
+            "host must be an address or a name such as '127.0.0.1', got {text:?}"
+        )));
     }
     Ok(text.to_owned())
 }
@@ -546,9 +589,13 @@ fn host_argument(host: &Bound<'_, PyAny>) -> PyResult<String> {
 fn port_argument(port: &Bound<'_, PyAny>) -> PyResult<u16> {
     let is_bool = port.is_instance_of::<pyo3::types::PyBool>();
     if is_bool || !port.is_instance_of::<pyo3::types::PyInt>() {
-        return Err(PyTypeError::new_err(format!("port must be an integer from 0 to 65535, not {}", arg::type_name(port))));
+        return Err(PyTypeError::new_err(format!(
+            "port must be an integer from 0 to 65535, not {}",
+            arg::type_name(port)
+        )));
     }
-    port.extract().map_err(|_| PyValueError::new_err(format!("port must be an integer from 0 to 65535, got {port}")))
+    port.extract()
+        .map_err(|_| PyValueError::new_err(format!("port must be an integer from 0 to 65535, got {port}")))
 }
 
 fn info_dict(py: Python<'_>, info: ConnectionInfo) -> PyResult<Bound<'_, PyDict>> {

@@ -5,5 +5,5 @@ pub mod request;
 pub mod response;
 
 pub use origin::Origins;
-pub use request::{Head, Request};
+pub use request::{Head, Request, SingleHeader};
 pub use response::Response;

@@ -14,7 +14,8 @@ impl Origins {
     /// Compares without regard to case, to a trailing slash, and to whether a default port is written out. An empty list, or `*` in it, lets all in.
     #[must_use]
     pub fn new<S: AsRef<str>>(list: &[S]) -> Self {
-        let list: Vec<String> = list.iter().map(|origin| normalise(origin.as_ref())).filter(|o| !o.is_empty()).collect();
+        let list: Vec<String> =
+            list.iter().map(|origin| normalise(origin.as_ref())).filter(|o| !o.is_empty()).collect();
         if list.is_empty() || list.iter().any(|origin| origin == "*") { Self::All } else { Self::Only(list) }
     }
 
@@ -28,7 +29,9 @@ impl Origins {
             (None, None) => true,
             (Some(line), None) => match self {
                 Self::All => true,
-                Self::Only(list) => std::str::from_utf8(line).is_ok_and(|line| list.contains(&normalise(line))),
+                Self::Only(list) => {
+                    std::str::from_utf8(line).is_ok_and(|line| list.contains(&normalise(line)))
+                }
             },
         }
     }

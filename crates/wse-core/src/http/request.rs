@@ -21,6 +21,17 @@ pub struct Request<'b> {
     headers: Vec<httparse::Header<'b>>,
 }
 
+/// A header that may occur once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleHeader<'b> {
+    /// It does not occur.
+    Absent,
+    /// Its value, trimmed.
+    One(&'b [u8]),
+    /// It occurs more than once.
+    Several,
+}
+
 /// What the bytes so far are.
 #[derive(Debug)]
 pub enum Head<'b> {
@@ -64,17 +75,21 @@ impl<'b> Head<'b> {
 impl<'b> Request<'b> {
     /// The values of all header lines of this name, in order.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
-        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        self.headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     }
 
-    /// The value of the only header line of this name; `Err` when there are several.
-    ///
-    /// # Errors
-    /// When the line occurs more than once, so that two readers could disagree which one counts.
-    pub fn single_header(&self, name: &str) -> Result<Option<&'b [u8]>, ()> {
+    /// The value of the header line of this name, if there is exactly one: of several, two readers could take different ones.
+    #[must_use]
+    pub fn single_header(&self, name: &str) -> SingleHeader<'b> {
         let mut values = self.header_values(name);
-        let first = values.next();
-        if values.next().is_some() { Err(()) } else { Ok(first) }
+        match (values.next(), values.next()) {
+            (None, _) => SingleHeader::Absent,
+            (Some(value), None) => SingleHeader::One(value.trim_ascii()),
+            (Some(_), Some(_)) => SingleHeader::Several,
+        }
     }
 
     /// The comma-separated elements of all header lines of this name, trimmed, without the empty ones.
@@ -129,12 +144,14 @@ mod tests {
 
     #[test]
     fn lists_and_queries() {
-        let request = whole("GET /wse?format=msgpack&x=1 HTTP/1.1\r\nConnection: keep-alive, , Upgrade\r\nconnection: x\r\n\r\n");
+        let request = whole(
+            "GET /wse?format=msgpack&x=1 HTTP/1.1\r\nConnection: keep-alive, , Upgrade\r\nconnection: x\r\n\r\n",
+        );
         assert_eq!((request.path, request.query), ("/wse", "format=msgpack&x=1"));
         assert!(request.header_has("Connection", "upgrade") && request.header_has("CONNECTION", "X"));
         assert!(request.query_has("format", "msgpack") && !request.query_has("format", "json"));
-        assert_eq!(request.single_header("connection"), Err(()));
-        assert_eq!(request.single_header("host"), Ok(None));
+        assert_eq!(request.single_header("connection"), SingleHeader::Several);
+        assert_eq!(request.single_header("host"), SingleHeader::Absent);
     }
 
     #[test]

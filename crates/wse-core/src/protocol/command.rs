@@ -81,8 +81,14 @@ mod tests {
 
     #[test]
     fn our_words_in_short_and_long_form() {
-        assert_eq!(Command::parse(r#"{"t":"ping","p":{"timestamp":12}}"#), Command::Ping { timestamp: json!(12) });
-        assert_eq!(Command::parse(r#"{"type":"ping","payload":{"timestamp":"a"}}"#), Command::Ping { timestamp: json!("a") });
+        assert_eq!(
+            Command::parse(r#"{"t":"ping","p":{"timestamp":12}}"#),
+            Command::Ping { timestamp: json!(12) }
+        );
+        assert_eq!(
+            Command::parse(r#"{"type":"ping","payload":{"timestamp":"a"}}"#),
+            Command::Ping { timestamp: json!("a") }
+        );
         assert_eq!(Command::parse(r#"{"c":"WSE","t":"ping"}"#), Command::Ping { timestamp: Value::Null });
         assert_eq!(Command::parse(r#"{"t":"PONG"}"#), Command::Pong);
         let hello = r#"{"p":{"protocol_version":3,"features":{}},"t":"client_hello"}"#;

@@ -177,7 +177,11 @@ mod tests {
         let value = parse(&pong(&json!(123), 1000));
         assert_eq!(value["p"], json!({"client_timestamp": 123, "server_timestamp": 1000, "latency": 877}));
         assert_eq!(parse(&pong(&json!("x\"y"), 5))["p"]["client_timestamp"], "x\"y");
-        assert_eq!(parse(&pong(&json!(99_999), 5))["p"]["latency"], 0, "a clock ahead of ours is no negative latency");
+        assert_eq!(
+            parse(&pong(&json!(99_999), 5))["p"]["latency"],
+            0,
+            "a clock ahead of ours is no negative latency"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::http::{Origins, Request, Response};
+use crate::http::{Origins, Request, Response, SingleHeader};
 
 /// What a server asks of an upgrade beside the protocol itself.
 #[derive(Clone, Debug, Default)]
@@ -53,31 +53,30 @@ impl<'b> Upgrade<'b> {
             return bad("A WebSocket needs HTTP/1.1.\n");
         }
         match request.single_header("host") {
-            Ok(Some(host)) if !host.trim_ascii().is_empty() => {}
+            SingleHeader::One(host) if !host.is_empty() => {}
             _ => return bad("The request needs exactly one Host header.\n"),
         }
         if request.has_body() {
             return bad("An upgrade request has no body.\n");
         }
         if !request.header_has("connection", "upgrade") || !request.header_has("upgrade", "websocket") {
-            return bad("The request needs 'Connection: Upgrade' and 'Upgrade: websocket'; a proxy may have removed them.\n");
+            return bad(
+                "The request needs 'Connection: Upgrade' and 'Upgrade: websocket'; a proxy may have removed them.\n",
+            );
         }
         match request.single_header("sec-websocket-version") {
-            Ok(Some(version)) if version.trim_ascii() == b"13" => {}
-            Ok(_) => return Err(upgrade_required()),
-            Err(()) => return bad("The request has several Sec-WebSocket-Version headers.\n"),
+            SingleHeader::One(b"13") => {}
+            SingleHeader::One(_) | SingleHeader::Absent => return Err(upgrade_required()),
+            SingleHeader::Several => return bad("The request has several Sec-WebSocket-Version headers.\n"),
         }
         let key = match request.single_header("sec-websocket-key") {
-            Ok(Some(key)) if is_key(key.trim_ascii()) => key.trim_ascii(),
+            SingleHeader::One(key) if is_key(key) => key,
             _ => return bad("Sec-WebSocket-Key must be 16 bytes in base64.\n"),
         };
         if !policy.origins.admit(request.header_values("origin")) {
             return Err(Response::text(403, "This origin may not connect.\n"));
         }
-        Ok(Self {
-            accept: accept(key),
-            protocol: subprotocol(request),
-        })
+        Ok(Self { accept: accept(key), protocol: subprotocol(request) })
     }
 
     /// Appends the 101 answer.
@@ -102,13 +101,15 @@ fn is_key(key: &[u8]) -> bool {
 
 /// Proof that the server understood (section 4.2.2, point 5.4).
 fn accept(key: &[u8]) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let digest =
+        Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
     STANDARD.encode(digest)
 }
 
 /// `wse` if offered, else the first that carries no token: browsers fail a connection whose offers are all left unanswered.
 fn subprotocol<'b>(request: &Request<'b>) -> Option<&'b str> {
-    let offers = || request.header_list("sec-websocket-protocol").filter_map(|offer| std::str::from_utf8(offer).ok());
+    let offers =
+        || request.header_list("sec-websocket-protocol").filter_map(|offer| std::str::from_utf8(offer).ok());
     offers()
         .find(|offer| *offer == "wse")
         .or_else(|| offers().find(|offer| !offer.starts_with("bearer.") && offer.bytes().all(is_token_byte)))
@@ -181,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_token_is_never_echoed_as_subprotocol() {
-        let with = |offer: &str| answer(&GOOD.replace("Host", &format!("Sec-WebSocket-Protocol: {offer}\r\nHost"))).unwrap();
+        let with = |offer: &str| {
+            answer(&GOOD.replace("Host", &format!("Sec-WebSocket-Protocol: {offer}\r\nHost"))).unwrap()
+        };
         assert!(with("wse, bearer.abc").contains("Sec-WebSocket-Protocol: wse\r\n"));
         assert!(with("chat, wse").contains("Sec-WebSocket-Protocol: wse\r\n"));
         assert!(with("chat, superchat").contains("Sec-WebSocket-Protocol: chat\r\n"));

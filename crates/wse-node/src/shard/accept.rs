@@ -36,7 +36,9 @@ impl Shard {
     /// Registers the listening socket; the first thing that the accepting shard does.
     pub(crate) fn listen(&mut self) -> io::Result<()> {
         match &mut self.acceptor {
-            Some(acceptor) => self.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE),
+            Some(acceptor) => {
+                self.poll.registry().register(&mut acceptor.listener, LISTENER, Interest::READABLE)
+            }
             None => Ok(()),
         }
     }
@@ -90,7 +92,9 @@ impl Shard {
             self.adopt(stream);
         } else {
             // A shard that has ended drops the socket with its inbox.
-            let _ = self.shared.shards[shard].inbox.put_now(|state| state.entries.push(Entry::Adopt(Box::new(stream))));
+            let _ = self.shared.shards[shard]
+                .inbox
+                .put_now(|state| state.entries.push(Entry::Adopt(Box::new(stream))));
         }
     }
 
@@ -101,7 +105,9 @@ impl Shard {
         let token = Token((self.slots.generation(slot) as usize) << 32 | slot as usize);
         let conn = self.slots.get_mut(slot).expect("just put there");
         let registry = self.poll.registry();
-        if let Err(error) = registry.register(&mut conn.stream, token, Interest::READABLE | Interest::WRITABLE) {
+        if let Err(error) =
+            registry.register(&mut conn.stream, token, Interest::READABLE | Interest::WRITABLE)
+        {
             limited!(warn, self.shared.clock, %error, "a socket could not be registered");
             self.slots.remove(slot);
             return;

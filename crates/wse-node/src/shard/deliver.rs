@@ -9,10 +9,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::Shard;
-use super::sweeps::Line;
 use super::close::Reason;
 use super::conn::{Conn, Membership, Receiving};
 use super::hold::Standing;
+use super::sweeps::Line;
 use crate::inbox::Entry;
 use crate::people::ConnectionQuery;
 use crate::run::Run;
@@ -116,7 +116,12 @@ impl Shard {
             match entry {
                 Entry::Publish { audience, start, end, messages } => {
                     let at = *index.entry(Arc::as_ptr(audience).addr()).or_insert_with(|| {
-                        groups.push(Group { audience: audience.clone(), pieces: Vec::new(), messages: 0, mixed: Vec::new() });
+                        groups.push(Group {
+                            audience: audience.clone(),
+                            pieces: Vec::new(),
+                            messages: 0,
+                            mixed: Vec::new(),
+                        });
                         groups.len() - 1
                     });
                     groups[at].pieces.push((*start, *end));

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use wse_core::outbox::Run as _;
 
-use super::conn::{Conn, Phase};
 use super::Shard;
+use super::conn::{Conn, Phase};
 use super::sweeps::Line;
 use crate::log::limited;
 
@@ -146,7 +146,11 @@ impl Shard {
         let total = self.shared.options.max_outbound_total_bytes;
         while self.shared.outbound.load(std::sync::atomic::Ordering::Relaxed) > total {
             let Some(worst) = self.worst() else { return };
-            limited!(warn, self.shared.clock, "max_outbound_total_bytes is reached: the client that is furthest behind is closed");
+            limited!(
+                warn,
+                self.shared.clock,
+                "max_outbound_total_bytes is reached: the client that is furthest behind is closed"
+            );
             self.close(worst, super::close::Reason::TooSlow);
         }
     }

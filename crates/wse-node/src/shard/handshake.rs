@@ -234,7 +234,9 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
     match page {
         Some(page) if request.method == "GET" || request.method == "HEAD" => page,
         Some(_) => Response::text(405, "This page can only be read.\n").with("Allow: GET, HEAD\r\n"),
-        None if request.path == shared.policy.path.as_deref().unwrap_or("/wse") => upgrade::upgrade_required(),
+        None if request.path == shared.policy.path.as_deref().unwrap_or("/wse") => {
+            upgrade::upgrade_required()
+        }
         None => Response::text(404, "Not found.\n"),
     }
 }

@@ -79,7 +79,12 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(index: u8, shared: Arc<Shared>, poll: Poll, listener: Option<mio::net::TcpListener>) -> Self {
+    pub(crate) fn new(
+        index: u8,
+        shared: Arc<Shared>,
+        poll: Poll,
+        listener: Option<mio::net::TcpListener>,
+    ) -> Self {
         let options = &shared.options;
         let shortest = options.ping_interval.min(options.idle_timeout).min(options.handshake_timeout);
         let tick_ms = (shortest.as_millis() as u64 / 20).clamp(1, 100);

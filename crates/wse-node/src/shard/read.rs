@@ -134,7 +134,8 @@ impl Shard {
             closed: None,
             refused: None,
         };
-        let flow = receiver.receive(&mut self.buffer[start..end], max_message_size, |incoming| inlet.take(incoming));
+        let flow =
+            receiver.receive(&mut self.buffer[start..end], max_message_size, |incoming| inlet.take(incoming));
         inlet.finish();
         let (closed, messages) = (inlet.closed, inlet.messages);
         conn.receiver = receiver;

@@ -78,7 +78,7 @@ impl Shard {
     pub(super) fn first_ping_ms(&self, slot: u32) -> u64 {
         let ping_ms = self.shared.options.ping_interval.as_millis() as u64;
         // The golden ratio spreads consecutive slots evenly.
-        let spread = u64::from(slot.wrapping_mul(0x9e37_79b9)) * ping_ms >> 33;
+        let spread = (u64::from(slot.wrapping_mul(0x9e37_79b9)) * ping_ms) >> 33;
         self.now_ms + ping_ms - spread
     }
 }
