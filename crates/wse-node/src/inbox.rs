@@ -3,6 +3,7 @@
 //! Messages of one topic that come one after the other make one entry, so a flood of a million costs the shard a handful. The inbox
 //! is bounded in bytes: whoever finds it full waits until the shard has taken what there is. A shard is woken only when asleep.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -33,7 +34,7 @@ pub(crate) enum Entry {
     /// From here on no more.
     Unsubscribe { conn: ConnId, channel: u64 },
     /// A new socket from the thread that accepts.
-    Adopt(Box<TcpStream>),
+    Adopt(Box<(TcpStream, SocketAddr)>),
     /// Somebody wants to know about a connection.
     Query { conn: ConnId, answer: SyncSender<ConnectionQuery> },
     /// There is room for events again.

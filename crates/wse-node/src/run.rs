@@ -1,7 +1,7 @@
 //! Memory with frames that many clients are still to be sent: it lives as long as the last of them needs it, then goes back to a
 //! small pool of its shard.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,12 +32,19 @@ struct Inner {
 #[derive(Clone)]
 pub(crate) struct Pool {
     buffers: Rc<RefCell<Vec<Vec<u8>>>>,
+    /// What the runs of this shard cost.
+    held: Rc<Cell<usize>>,
     shared: Arc<Shared>,
 }
 
 impl Pool {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { buffers: Rc::default(), shared }
+        Self { buffers: Rc::default(), held: Rc::default(), shared }
+    }
+
+    /// Bytes of memory in all living runs of this shard.
+    pub(crate) fn held(&self) -> usize {
+        self.held.get()
     }
 
     /// An empty buffer, with room if one is at hand.
@@ -58,6 +65,7 @@ impl Pool {
 
     fn keep(&self, bytes: Vec<u8>) -> Run {
         let cost = bytes.capacity() + OVERHEAD;
+        self.held.set(self.held.get() + cost);
         self.shared.outbound.fetch_add(cost, Ordering::Relaxed);
         Run(Rc::new(Inner { bytes, cost, pool: self.clone() }))
     }
@@ -79,6 +87,7 @@ impl fmt::Debug for Run {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.pool.held.set(self.pool.held.get() - self.cost);
         self.pool.shared.outbound.fetch_sub(self.cost, Ordering::Relaxed);
         self.pool.give_back(std::mem::take(&mut self.bytes));
     }

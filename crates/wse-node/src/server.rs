@@ -9,6 +9,7 @@ use wse_core::protocol::category::categorise;
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::Opcode;
 use wse_core::websocket::close::write_close;
+use wse_core::websocket::frame::MAX_SERVER_HEADER;
 
 use crate::inbox::{Busy, Entry, Message};
 use crate::people::{ConnectionQuery, Subscribed};
@@ -293,7 +294,11 @@ fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Too
         Payload::Binary(bytes) => Message { opcode: Opcode::Binary, head: &[], tail: bytes },
     };
     let limit = shared.options.max_outbound_queue_bytes;
-    if message.len() > limit { Err(TooLong { len: message.len(), limit }) } else { Ok(message) }
+    if message.len() + MAX_SERVER_HEADER > limit {
+        Err(TooLong { len: message.len(), limit })
+    } else {
+        Ok(message)
+    }
 }
 
 impl<'a> Publication<'a> {

@@ -1,6 +1,7 @@
 //! Accepting, in one place, and handing the sockets round robin to all shards.
 
 use std::io;
+use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token};
@@ -48,11 +49,11 @@ impl Shard {
         for _ in 0..PER_TURN {
             let Some(acceptor) = &mut self.acceptor else { return };
             match acceptor.listener.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     acceptor.retry_at_ms = None;
                     let shard = acceptor.next % self.shared.shards.len();
                     acceptor.next = shard + 1;
-                    self.hand_to(shard, stream);
+                    self.hand_to(shard, stream, address);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The client has gone already, or a signal came: neither says anything about the next one.
@@ -87,21 +88,21 @@ impl Shard {
         self.acceptor = None;
     }
 
-    fn hand_to(&mut self, shard: usize, stream: TcpStream) {
+    fn hand_to(&mut self, shard: usize, stream: TcpStream, address: SocketAddr) {
         if shard == usize::from(self.index) {
-            self.adopt(stream);
+            self.adopt(stream, address);
         } else {
             // A shard that has ended drops the socket with its inbox.
             let _ = self.shared.shards[shard]
                 .inbox
-                .put_now(|state| state.entries.push(Entry::Adopt(Box::new(stream))));
+                .put_now(|state| state.entries.push(Entry::Adopt(Box::new((stream, address)))));
         }
     }
 
     /// Makes a connection of a socket.
-    pub(super) fn adopt(&mut self, stream: TcpStream) {
+    pub(super) fn adopt(&mut self, stream: TcpStream, address: SocketAddr) {
         let deadline_ms = self.now_ms + self.shared.options.handshake_timeout.as_millis() as u64;
-        let slot = self.slots.insert(Conn::new(stream, &self.shared.rate, self.now_ms, deadline_ms));
+        let slot = self.slots.insert(Conn::new(stream, address, &self.shared.rate, self.now_ms, deadline_ms));
         let token = Token((self.slots.generation(slot) as usize) << 32 | slot as usize);
         let conn = self.slots.get_mut(slot).expect("just put there");
         let registry = self.poll.registry();

@@ -27,6 +27,8 @@ pub(super) enum Phase {
 /// What only a connection that is not yet open needs.
 #[derive(Debug)]
 pub(super) struct Handshake {
+    /// The other end.
+    pub(super) address: SocketAddr,
     /// The request so far.
     pub(super) head: Vec<u8>,
 }
@@ -93,10 +95,16 @@ pub(super) struct Receiving {
 }
 
 impl Conn {
-    pub(super) fn new(stream: TcpStream, rate: &Rate, now_ms: u64, deadline_ms: u64) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        address: SocketAddr,
+        rate: &Rate,
+        now_ms: u64,
+        deadline_ms: u64,
+    ) -> Self {
         Self {
             stream,
-            phase: Phase::Handshake(Box::new(Handshake { head: Vec::new() })),
+            phase: Phase::Handshake(Box::new(Handshake { address, head: Vec::new() })),
             receiver: Receiver::default(),
             outbox: Outbox::default(),
             channels: KeyedList::default(),
@@ -113,11 +121,6 @@ impl Conn {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
-    }
-
-    /// The other end, or the unspecified address if the socket is already gone.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.stream.peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 }
 

@@ -18,6 +18,9 @@ use crate::people::ConnectionQuery;
 use crate::run::Run;
 use crate::topics::Audience;
 
+/// Entries for which memory is kept from one batch to the next.
+const KEPT_ENTRIES: usize = 16 * 1024;
+
 /// All messages of one audience in a stretch.
 struct Group {
     audience: Arc<Audience>,
@@ -55,6 +58,7 @@ impl Shard {
             }
         }
         entries.clear();
+        entries.shrink_to(KEPT_ENTRIES);
         self.sweeps.add(only, line);
     }
 
@@ -207,7 +211,7 @@ impl Shard {
                     self.close(conn.slot, Reason::Application { run: run.clone(), start, end });
                 }
             }
-            Entry::Adopt(stream) => self.adopt(*stream),
+            Entry::Adopt(accepted) => self.adopt(accepted.0, accepted.1),
             Entry::Query { conn, answer } => {
                 if let Some(conn) = self.slots.open(conn) {
                     // Whoever asked may have stopped waiting.

@@ -1,11 +1,13 @@
 //! Writing: the dear part of the work, in slices.
 
 use std::io::{self, IoSlice, Write};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use wse_core::outbox::Run as _;
 
 use super::Shard;
+use super::close::Reason;
 use super::conn::{Conn, Phase};
 use super::sweeps::Line;
 use crate::log::limited;
@@ -64,7 +66,6 @@ impl Shard {
         let sent = before - conn.outbox.bytes();
         if sent > 0 {
             conn.wrote_ms = now_ms;
-            conn.flags.over = false;
         }
         conn.flags.blocked = written == Written::Blocked;
         self.handle().stats.bytes_sent.add(sent as u64);
@@ -138,20 +139,27 @@ impl Shard {
 
     /// Closes those that are over `max_outbound_queue_bytes`, and the worst while all together hold more than they may.
     pub(super) fn close_those_over(&mut self) {
+        let limit = self.shared.options.max_outbound_queue_bytes;
         for slot in std::mem::take(&mut self.over) {
-            if self.slots.get_mut(slot).is_some_and(|conn| conn.is_open() && conn.flags.over) {
-                self.close(slot, super::close::Reason::TooSlow);
+            // A socket that was not tried yet may take it all.
+            self.flush(slot);
+            let Some(conn) = self.slots.get_mut(slot) else { continue };
+            conn.flags.over = false;
+            if conn.is_open() && conn.outbox.cost() > limit {
+                self.close(slot, Reason::TooSlow);
             }
         }
         let total = self.shared.options.max_outbound_total_bytes;
-        while self.shared.outbound.load(std::sync::atomic::Ordering::Relaxed) > total {
+        let share = total / self.shared.shards.len();
+        // A shard that holds less than its share is not the one that has to give way.
+        while self.shared.outbound.load(Relaxed) > total && self.pool.held() > share {
             let Some(worst) = self.worst() else { return };
             limited!(
                 warn,
                 self.shared.clock,
                 "max_outbound_total_bytes is reached: the client that is furthest behind is closed"
             );
-            self.close(worst, super::close::Reason::TooSlow);
+            self.close(worst, Reason::TooSlow);
         }
     }
 
@@ -164,6 +172,15 @@ impl Shard {
         let worst = occupied.into_iter().max_by_key(|slot| backlog(&mut self.slots, *slot))?;
         (backlog(&mut self.slots, worst) > 0).then_some(worst)
     }
+}
+
+/// `sendmsg`: unlike `writev` it can be told not to raise SIGPIPE, which some programs do not ignore.
+fn send_gathered(stream: &mio::net::TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    const FLAGS: i32 = libc::MSG_NOSIGNAL;
+    #[cfg(not(target_os = "linux"))]
+    const FLAGS: i32 = 0;
+    socket2::SockRef::from(stream).send_vectored_with_flags(slices, FLAGS)
 }
 
 /// Writes until nothing is left or the socket is full.
@@ -183,7 +200,7 @@ fn write_out(conn: &mut Conn) -> Written {
             }
             let slices = &slices[..count];
             offered = slices.iter().map(|slice| slice.len()).sum();
-            socket2::SockRef::from(&conn.stream).send_vectored(slices)
+            send_gathered(&conn.stream, slices)
         };
         match result {
             Ok(sent) => {

@@ -10,7 +10,7 @@ use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
 use super::close::Reason;
-use super::conn::{Handshake, Phase};
+use super::conn::Phase;
 use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
@@ -60,7 +60,9 @@ impl Shard {
 
     fn keep_head(&mut self, slot: u32, len: usize, pause: bool) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
-        conn.phase = Phase::Handshake(Box::new(Handshake { head: self.buffer[..len].to_vec() }));
+        if let Phase::Handshake(handshake) = &mut conn.phase {
+            handshake.head = self.buffer[..len].to_vec();
+        }
         conn.flags.paused = pause;
         if pause {
             self.paused.push(slot);
@@ -103,11 +105,12 @@ impl Shard {
         let deadline_ms = self.first_ping_ms(slot);
         let idle_ms = self.now_ms + self.shared.options.idle_timeout.as_millis() as u64;
         let Some(conn) = self.slots.get_mut(slot) else { return };
-        conn.phase = Phase::Open;
+        let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
+        let address = handshake.address;
         conn.deadline_ms = deadline_ms;
         let person = Person {
             generation: id.generation,
-            address: conn.address(),
+            address,
             connected_at_ms: self.shared.clock.unix_ms(),
             user_id,
             subscriptions: Default::default(),
@@ -117,9 +120,9 @@ impl Shard {
         self.handle().stats.accepted.add(1);
         self.shared.topics.join_everyone(usize::from(self.index));
         self.enter_channel(slot, id.generation, self.shared.topics.everyone_channel().id);
-        // The client may hear of its acceptance before the application does, but never the other way round.
-        self.send_own(slot, &response);
+        // Before anything is written: a client that is gone already must not be said to leave before it came.
         self.batch.push(kind, id, &bytes);
+        self.send_own(slot, &response);
         if len > head_end && self.slots.open(id).is_some() {
             self.take_frames(slot, head_end, len);
         }

@@ -66,8 +66,8 @@ pub(crate) struct Shard {
     pool: Pool,
     /// Connections to write to.
     sweeps: Sweeps,
-    /// Connections with more to read than one turn allows.
-    again: Vec<u32>,
+    /// Connections with more to read than one turn allows, and whether to read to their end.
+    again: Vec<(u32, bool)>,
     /// Connections that are not read because their next message has no room.
     paused: Vec<u32>,
     /// Connections over their outbound limit.

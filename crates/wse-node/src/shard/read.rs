@@ -19,10 +19,12 @@ use crate::shared::Shared;
 /// Reads of one socket in one turn.
 const READS_PER_TURN: usize = 4;
 
-/// What is to be done with a connection after some of its bytes were looked at.
+/// What a read says about the next one.
 enum After {
-    /// Nothing more was there.
-    Done,
+    /// There is nothing to read, or nobody to read for.
+    Nothing,
+    /// Less came than there was room for: the socket is empty, unless its end was announced with the data.
+    Short,
     /// There may be more.
     More,
 }
@@ -32,37 +34,27 @@ impl Shard {
     pub(super) fn on_readable(&mut self, slot: u32, to_the_end: bool) {
         for _ in 0..READS_PER_TURN {
             match self.read_once(slot) {
-                After::Done if !to_the_end || self.is_paused_or_gone(slot) => return,
-                After::Done => {}
-                After::More => continue,
-            }
-            // The end was announced together with data: it comes when the data has been read.
-            if self.slots.get_mut(slot).is_none() {
-                return;
+                After::Nothing => return,
+                After::Short if !to_the_end => return,
+                After::Short | After::More => {}
             }
         }
-        if self.slots.get_mut(slot).is_some() {
-            self.again.push(slot);
-        }
-    }
-
-    fn is_paused_or_gone(&mut self, slot: u32) -> bool {
-        self.slots.get_mut(slot).is_none_or(|conn| conn.flags.paused)
+        self.again.push((slot, to_the_end));
     }
 
     /// Goes on with the sockets that had more than a turn allows.
     pub(super) fn read_again(&mut self) {
-        for slot in std::mem::take(&mut self.again) {
-            self.on_readable(slot, true);
+        for (slot, to_the_end) in std::mem::take(&mut self.again) {
+            self.on_readable(slot, to_the_end);
         }
     }
 
     /// One read, and whatever it brings.
     fn read_once(&mut self, slot: u32) -> After {
         let now_ms = self.now_ms;
-        let Some(conn) = self.slots.get_mut(slot) else { return After::Done };
+        let Some(conn) = self.slots.get_mut(slot) else { return After::Nothing };
         if conn.flags.paused {
-            return After::Done;
+            return After::Nothing;
         }
         let prefix = match &conn.phase {
             Phase::Handshake(handshake) => handshake.head.as_slice(),
@@ -77,21 +69,20 @@ impl Shard {
         match conn.stream.read(&mut self.buffer[kept..kept + READ_BYTES]) {
             Ok(0) => {
                 self.drop_conn(slot);
-                After::Done
+                After::Nothing
             }
             Ok(read) => {
                 conn.heard_ms = now_ms;
                 self.handle().stats.bytes_received.add(read as u64);
                 self.take_bytes(slot, kept + read);
                 self.shrink_buffer();
-                // Less than there was room for: the socket is empty, and epoll tells when it is not.
-                if read < READ_BYTES { After::Done } else { After::More }
+                if read < READ_BYTES { After::Short } else { After::More }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => After::Done,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => After::Nothing,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => After::More,
             Err(_) => {
                 self.drop_conn(slot);
-                After::Done
+                After::Nothing
             }
         }
     }
@@ -192,9 +183,8 @@ impl Shard {
             self.buffer[..len].copy_from_slice(kept);
             self.take_bytes(slot, len);
             self.shrink_buffer();
-            if !self.is_paused_or_gone(slot) {
-                self.again.push(slot);
-            }
+            // What came meanwhile, the end included, was told by an edge that is long past.
+            self.again.push((slot, true));
         }
     }
 }
