@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import websockets.sync.client
 
 import wse_server
 from support import HOST, PATIENCE, Running, dial, free_port, wait_until
@@ -187,6 +188,29 @@ def test_a_server_tells_its_address() -> None:
     finally:
         server.stop()
     assert server.port == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "shown"), [("localhost", "localhost", HOST), ("::1", "[::1]", "::1")]
+)
+def test_a_host_may_be_a_name_or_of_ipv6(host: str, address: str, shown: str) -> None:
+    server = RustWSEServer(host, 0)
+    try:
+        server.start()
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    try:
+        # As the library connects when nobody tells it anything: with compression and pings of its own.
+        with websockets.sync.client.connect(f"ws://{address}:{server.port}/wse", proxy=None) as client:
+            wait_until(lambda: server.get_connection_count() == 1, "the client")
+            info = server.get_connection_info(server.get_connections()[0])
+            assert info is not None
+            assert info["address"] in {shown, "::1"}
+            server.broadcast_all("hello" * 1000)
+            assert client.recv(PATIENCE) == "hello" * 1000
+            assert client.ping().wait(PATIENCE)
+    finally:
+        server.stop()
 
 
 # ---- Events ----

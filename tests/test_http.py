@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from support import HOST, PATIENCE, Running, free_port, wait_until
-from wire import Answer, Wire, ask, plain, read_answer, request
+from wire import Answer, Wire, ask, plain, read_answer, read_slowly, request
 from wse_server import RustWSEServer
 
 Factory = Callable[..., Running]
@@ -296,6 +296,33 @@ def test_a_large_page_arrives_whole(running: Running) -> None:
     assert get(running, "/large").body == body
     with pytest.raises(ValueError, match=str(16 << 20)):
         running.server.add_static("/larger", "application/octet-stream", body + b"x")
+
+
+def test_a_client_that_has_said_all_it_will_still_gets_its_answer(running: Running) -> None:
+    # Some probes close their half of the connection behind the request.
+    body = b"x" * (16 << 20)
+    running.server.add_static("/large", "text/plain", body)
+    for path, length in (("/ready", 1), ("/large", len(body))):
+        with socket.create_connection((HOST, running.port), timeout=PATIENCE) as sock:
+            sock.sendall(plain("GET", path))
+            sock.shutdown(socket.SHUT_WR)
+            answer = read_answer(sock)
+        assert answer.status == 200
+        assert len(answer.body) >= length
+
+
+def test_a_page_may_take_longer_than_the_handshake(server_factory: Factory) -> None:
+    # The request has a deadline; a phone on a bad network that goes on reading the answer has none.
+    running = server_factory(handshake_timeout=0.3)
+    body = b"x" * (16 << 20)
+    running.server.add_static("/large", "text/plain", body)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        sock.settimeout(PATIENCE)
+        sock.connect((HOST, running.port))
+        sock.sendall(plain("GET", "/large"))
+        answer = read_slowly(sock, 1.5)
+    assert answer.endswith(b"\r\n\r\n" + body)
 
 
 @pytest.mark.parametrize("path", ["", "page", "/a b", "/a\n", "/é", "/x?y", "/x#y", "/health", "/ready"])

@@ -332,7 +332,7 @@ def test_a_program_keeps_its_own_exit_status() -> None:
 
 
 def test_a_program_ends_though_its_logger_hangs() -> None:
-    # A filter and not a handler: that one would hold its own lock, for which `logging.shutdown` waits for ever.
+    # A filter and not a handler: that one would hold its own lock, for which `logging.shutdown` waits.
     done = python(
         """
 entered = threading.Event()
@@ -360,6 +360,33 @@ server.stop()
     lines = done.stdout.splitlines()
     assert sum("rust_jwt_decode" in line for line in lines) == 200
     assert lines[-1] == "wse_server INFO stopped"
+
+
+def test_a_process_without_descriptors_still_logs() -> None:
+    # Nothing has to be opened, and so nothing imported, when the first line comes.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            """
+import os, resource
+from wse_server import RustWSEServer, rust_jwt_decode
+server = RustWSEServer("127.0.0.1", 0)
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+rust_jwt_decode("a.b.c", "x" * 32)
+""",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_server_that_nothing_refers_to_closes_its_port() -> None:

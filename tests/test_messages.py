@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from support import Peer, Running, start_server
-from wire import BINARY, TEXT, Frame, Wire
+from support import HOST, PATIENCE, Peer, Running, start_server
+from wire import BINARY, TEXT, Frame, Wire, request
 
 Factory = Callable[..., Running]
 
@@ -86,6 +87,20 @@ def test_a_connection_begins_with_connect_and_ends_with_disconnect(running: Runn
 def test_a_client_without_cookies_has_empty_ones(running: Running) -> None:
     peer = running.dial()
     assert running.events.of("connect") == [("connect", peer.conn_id, "")]
+
+
+def test_cookies_in_several_headers_and_of_any_bytes_arrive_as_text(running: Running) -> None:
+    with socket.create_connection((HOST, running.port), timeout=PATIENCE) as sock:
+        sock.sendall(request("GET", "/wse", {}, "Cookie: a=1", "Cookie: b=2; c=3").replace(b"a=1", b"a=\xff"))
+        assert running.events.wait("connect")[0][2] == "a=\ufffd; b=2; c=3"
+
+
+def test_the_last_words_of_a_client_that_goes_without_a_close_are_heard(running: Running) -> None:
+    with Wire(running.port) as wire:
+        wire.send(TEXT, b"last words")
+        wire.socket.shutdown(socket.SHUT_WR)
+        running.events.wait("disconnect")
+    assert [data for kind, _, data in running.events.seen if kind == "raw"] == ["last words"]
 
 
 def test_long_names_arrive_as_short_ones(echo: Echo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -436,6 +437,27 @@ def test_what_was_sent_before_a_close_arrives_before_it(running: Running) -> Non
         running.server.send(conn_id, "too late")
         assert [wire.frame().payload for _ in range(100)] == [str(n).encode() for n in range(100)]
         assert wire.frame().close == (4000, "")
+
+
+def test_a_slow_client_gets_all_that_was_sent_before_its_close(running: Running) -> None:
+    # It takes longer than a client may take to answer a close frame, but it has not even seen that yet.
+    wire, conn_id = connect(running)
+    with wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        data = bytes(15 << 20)
+        running.server.send_bytes(conn_id, data)
+        running.server.disconnect(conn_id, 4000, "bye")
+        read = bytearray()
+        started = time.monotonic()
+        pause = threading.Event()
+        while len(read) < len(data) + 10 + 7:
+            portion = wire.socket.recv(1 << 17)
+            assert portion, f"the end after {len(read)} bytes and {time.monotonic() - started:.1f} s"
+            read += portion
+            if time.monotonic() < started + 6:
+                pause.wait(0.05)
+        assert read[10:-7] == data
+        assert read[-7:] == b"\x88\x05" + close_payload(4000, b"bye")
 
 
 def test_a_stopping_server_tells_its_clients_to_come_back(running: Running) -> None:

@@ -12,6 +12,8 @@ import http.client
 import os
 import socket
 import struct
+import threading
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -126,6 +128,18 @@ def client_frame(
 def close_payload(code: int, reason: bytes = b"") -> bytes:
     """Returns what a close frame holds."""
     return struct.pack(">H", code) + reason
+
+
+def read_slowly(sock: socket.socket, seconds: float) -> bytes:
+    """Reads up to the end of the connection in small portions, for at least so many seconds."""
+    pause = threading.Event()
+    deadline = time.monotonic() + seconds
+    data = bytearray()
+    while portion := sock.recv(1 << 16):
+        data += portion
+        if time.monotonic() < deadline:
+            pause.wait(0.02)
+    return bytes(data)
 
 
 class Wire:
