@@ -1,0 +1,234 @@
+"""A server in a process of its own, so that its memory can be looked at and its GIL is nobody else's.
+
+The test steers it with jobs: functions of a module, which get the `Host` first and run in threads of that
+process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from support import HOST, PATIENCE, Event
+from wse_server import RustWSEServer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Host:
+    """What a job works with.
+
+    Attributes:
+        server: The server, started, in drain mode.
+        events: What was drained so far.
+    """
+
+    def __init__(self, port: int, options: dict[str, Any]) -> None:
+        self.server = RustWSEServer(HOST, port, **options)
+        self.server.enable_drain_mode()
+        self.server.start()
+        self.events: list[Event] = []
+        self._named: dict[str, str] = {}
+        self._arrived = threading.Condition()
+
+    def drain(self) -> None:
+        """Drains from now on, in a thread of its own."""
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        while True:
+            batch = self.server.drain_inbound(4096, 50)
+            with self._arrived:
+                self.events.extend(batch)
+                for kind, conn_id, data in batch:
+                    if kind == "connect":
+                        self._named[data.removeprefix("name=")] = conn_id
+                self._arrived.notify_all()
+
+    def conn_id(self, name: str) -> str:
+        """Waits until the client with this name has connected and returns its connection id."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: name in self._named, PATIENCE), f"{name} has not connected"
+            return self._named[name]
+
+    def wait(self, kind: str, count: int, timeout: float) -> list[Event]:
+        """Waits for `count` events of this kind, counted from the start, and returns them."""
+        found: list[Event] = []
+
+        def enough() -> bool:
+            found[:] = [event for event in self.events if event[0] == kind]
+            return len(found) >= count
+
+        with self._arrived:
+            assert self._arrived.wait_for(enough, timeout), (
+                f"{len(found)} of {count} {kind} after {timeout} s"
+            )
+            return found
+
+    def subscribe(self, topics: dict[str, list[str]]) -> None:
+        """Subscribes clients, by name."""
+        for name, wanted in topics.items():
+            answer = self.server.subscribe_connection(self.conn_id(name), wanted)
+            assert answer["subscribed"] == wanted, answer
+
+
+class ServerProcess:
+    """A started server in another process. Ends with the `with` block.
+
+    Args:
+        drain: Whether events are drained from the start.
+        port: The port, 0 for any.
+        options: Options of the server.
+    """
+
+    def __init__(self, *, drain: bool = True, port: int = 0, **options: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, port, options, drain), daemon=True)
+        self._process.start()
+        theirs.close()
+        assert self._pipe.poll(PATIENCE), "the process with the server did not start"
+        self.port: int = self._pipe.recv()
+        self._numbers = itertools.count()
+        self._pending: dict[int, Future[Any]] = {}
+        self._sending = threading.Lock()
+        self._reader = threading.Thread(target=self._read_answers, name="answers", daemon=True)
+        self._reader.start()
+
+    def begin(self, job: Callable[Concatenate[Host, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Starts a job in a thread of the server's process."""
+        future: Future[T] = Future()
+        with self._sending:
+            number = next(self._numbers)
+            self._pending[number] = future
+            self._pipe.send((number, job, args, kwargs))
+        return future
+
+    def do(self, job: Callable[Concatenate[Host, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a job to its end and returns what it returns."""
+        return self.begin(job, *args, **kwargs).result(PATIENCE)
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the method
+        """Calls a method of the server."""
+        return self.do(_call, method, args, kwargs)
+
+    def subscribe(self, topics: dict[str, list[str]]) -> None:
+        """Subscribes clients, by name, as soon as they have connected."""
+        self.do(Host.subscribe, topics)
+
+    def conn_id(self, name: str) -> str:
+        """Waits until the client with this name has connected and returns its connection id."""
+        return self.do(Host.conn_id, name)
+
+    def wait(self, kind: str, count: int = 1, timeout: float = PATIENCE) -> list[Event]:
+        """Waits for `count` events of this kind, counted from the start, and returns them."""
+        return self.begin(Host.wait, kind, count, timeout).result(timeout + PATIENCE)
+
+    def resident(self) -> int:
+        """Returns the bytes of memory that the process occupies, and begins a new `peak`."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+        return self._status("VmRSS")
+
+    def peak(self) -> int:
+        """Returns the most that the process occupied since the last `resident`."""
+        return self._status("VmHWM")
+
+    def _status(self, key: str) -> int:
+        found = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def _read_answers(self) -> None:
+        while True:
+            try:
+                number, succeeded, answer = self._pipe.recv()
+            except (EOFError, OSError):
+                for future in self._pending.values():
+                    future.set_exception(RuntimeError("the process with the server has ended"))
+                return
+            future = self._pending.pop(number)
+            future.set_result(answer) if succeeded else future.set_exception(answer)
+
+    def close(self) -> int | None:
+        """Stops the server and ends the process; returns its exit status, None if it had to be killed."""
+        with suppress(BrokenPipeError), self._sending:
+            self._pipe.send(None)
+        self._process.join(PATIENCE)
+        ended = self._process.exitcode
+        if ended is None:
+            self._process.kill()
+            self._process.join()
+        self._reader.join(PATIENCE)
+        self._pipe.close()
+        self._process.close()
+        return ended
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ended = self.close()
+        if kind is None:
+            assert ended == 0, (
+                f"the process with the server {'hung' if ended is None else f'ended with {ended}'}"
+            )
+
+
+def _call(host: Host, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    return getattr(host.server, method)(*args, **kwargs)
+
+
+def _serve(pipe: Connection, port: int, options: dict[str, Any], drain: bool) -> None:
+    """What the process does."""
+    host = Host(port, options)
+    if drain:
+        host.drain()
+    pipe.send(host.server.port)
+    sending = threading.Lock()
+
+    def work(number: int, job: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            answer = (number, True, job(host, *args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the test's
+            answer = (number, False, error)
+        with sending:
+            pipe.send(answer)
+
+    while True:
+        try:
+            request = pipe.recv()
+        except EOFError:
+            request = None
+        if request is None:
+            host.server.stop()
+            return
+        threading.Thread(target=work, args=request, daemon=True).start()
+
+
+# ---- Jobs that several tests have use for ----
+
+
+def publish(host: Host, topic: str, messages: list[str], times: int = 1) -> float:
+    """Publishes the messages in order, `times` over, and returns the seconds it took."""
+    started = time.monotonic()
+    for _ in range(times):
+        host.server.broadcast_many(topic, messages)
+    return time.monotonic() - started
+
+
+def health(host: Host) -> dict[str, Any]:
+    """Returns the server's health snapshot."""
+    return dict(host.server.health_snapshot())
