@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from support import HOST, PATIENCE
+from support import HOST, PATIENCE, Running
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -229,3 +229,10 @@ class Wire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def connect(running: Running) -> tuple[Wire, str]:
+    """Opens a connection to a server without tokens and returns it with its id."""
+    known = len(running.events.of("connect"))
+    wire = Wire(running.port)
+    return wire, running.events.wait("connect", count=known + 1)[known][1]
