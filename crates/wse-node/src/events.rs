@@ -121,12 +121,15 @@ struct Queue {
     batches: VecDeque<Taken>,
     waiting: usize,
     closed: bool,
+    /// Another queue has taken its place.
+    replaced: bool,
     wake: Vec<Arc<dyn Resume>>,
 }
 
 impl Events {
-    /// A queue with these limits; without `kept` events are not kept at all.
-    pub(crate) fn new(run: u64, kept: bool, max_events: usize, max_bytes: usize) -> Self {
+    /// A queue with these limits in events and bytes; without `kept` events are not kept at all. `dropped` is what earlier queues
+    /// of this server lost.
+    pub(crate) fn new(run: u64, kept: bool, (max_events, max_bytes): (usize, usize), dropped: u64) -> Self {
         Self {
             run,
             kept,
@@ -134,7 +137,7 @@ impl Events {
             max_bytes,
             events: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            dropped: AtomicU64::new(0),
+            dropped: AtomicU64::new(dropped),
             starved: AtomicBool::new(false),
             queue: Mutex::default(),
             filled: Condvar::new(),
@@ -175,6 +178,14 @@ impl Events {
             self.events.fetch_add(events, Ordering::Relaxed);
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
             true
+        }
+    }
+
+    /// Takes room for the end of a connection, whether there is any or not: there are at most as many as connections, and none can
+    /// wait or be lost.
+    pub(crate) fn reserve_disconnect(&self) {
+        if self.kept {
+            self.events.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -223,7 +234,7 @@ impl Events {
         let deadline = Instant::now().checked_add(timeout);
         let mut queue = self.queue.lock();
         let closed = queue.closed;
-        while queue.batches.is_empty() && queue.closed == closed {
+        while queue.batches.is_empty() && queue.closed == closed && !queue.replaced {
             queue.waiting += 1;
             let timed_out = match deadline {
                 Some(deadline) => self.filled.wait_until(&mut queue, deadline).timed_out(),
@@ -295,6 +306,12 @@ impl Events {
         self.filled.notify_all();
     }
 
+    /// Sends everybody who waits to the queue that took the place of this one.
+    pub(crate) fn give_way(&self) {
+        self.queue.lock().replaced = true;
+        self.filled.notify_all();
+    }
+
     /// Events that wait.
     #[must_use]
     pub fn depth(&self) -> usize {
@@ -338,7 +355,7 @@ mod tests {
     #[test]
     fn any_limit_takes_the_same_events_in_the_same_order() {
         for max in 1..6 {
-            let events = Events::new(7, true, 100, 1000);
+            let events = Events::new(7, true, (100, 1000), 0);
             push(&events, &["a", "b", "c"]);
             push(&events, &["d"]);
             push(&events, &["e", "f"]);
@@ -361,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_and_wakes_when_a_quarter_is_free() {
-        let events = Events::new(7, true, 4, 1000);
+        let events = Events::new(7, true, (4, 1000), 0);
         let flag = Arc::new(Flag(AtomicUsize::new(0)));
         events.wake_on_room(vec![flag.clone()]);
         push(&events, &["a", "b", "c", "d"]);
@@ -373,7 +390,7 @@ mod tests {
 
     #[test]
     fn bytes_are_a_limit_too_but_an_empty_queue_takes_anything() {
-        let events = Events::new(7, true, 100, 10);
+        let events = Events::new(7, true, (100, 10), 0);
         assert!(events.reserve(1, 50), "alone");
         assert!(!events.reserve(1, 1));
         events.give_back(1, 50);
@@ -382,7 +399,7 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_end_is_lost_and_counted() {
-        let events = Events::new(7, true, 10, 100);
+        let events = Events::new(7, true, (10, 100), 0);
         push(&events, &["a"]);
         events.close();
         push(&events, &["b", "c"]);
@@ -394,7 +411,7 @@ mod tests {
 
     #[test]
     fn the_end_wakes_whoever_waits() {
-        let events = Arc::new(Events::new(7, true, 10, 100));
+        let events = Arc::new(Events::new(7, true, (10, 100), 0));
         let waiting = std::thread::spawn({
             let events = events.clone();
             move || events.wait(Duration::from_secs(60))

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,8 +63,6 @@ pub struct Node {
     current: ArcSwapOption<Shared>,
     /// The queue outlives the server, so that its last events can be drained.
     events: Mutex<Arc<Events>>,
-    /// Events of earlier runs that nobody took.
-    dropped_before: AtomicU64,
     address: Mutex<Option<SocketAddr>>,
     /// The threads of the running server; locked while it starts or stops, so nothing that must not wait asks for it.
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -86,8 +83,7 @@ impl Node {
             pages: Arc::default(),
             keep_events: Mutex::new(false),
             current: ArcSwapOption::empty(),
-            events: Mutex::new(Arc::new(Events::new(0, false, 0, 0))),
-            dropped_before: AtomicU64::new(0),
+            events: Mutex::new(Arc::new(Events::new(0, false, (0, 0), 0))),
             address: Mutex::new(None),
             threads: Mutex::default(),
         })
@@ -171,12 +167,13 @@ impl Node {
     fn fresh_events(&self, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
         let options = &self.options;
         let keep = *self.keep_events.lock();
-        let events =
-            Arc::new(Events::new(run, keep, options.max_inbound_queue_size, options.max_inbound_queue_bytes));
-        events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
-        let before = std::mem::replace(&mut *self.events.lock(), events.clone());
-        self.dropped_before.fetch_add(before.discard(), Ordering::Relaxed);
+        let before = self.events();
         before.close();
+        let limits = (options.max_inbound_queue_size, options.max_inbound_queue_bytes);
+        let events = Arc::new(Events::new(run, keep, limits, before.discard()));
+        events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
+        *self.events.lock() = events.clone();
+        before.give_way();
         events
     }
 
@@ -246,7 +243,7 @@ impl Node {
     /// Events lost so far: those that nobody had taken when the server was started anew or stopped.
     #[must_use]
     pub fn dropped_events(&self) -> u64 {
-        self.dropped_before.load(Ordering::Relaxed) + self.events().dropped()
+        self.events().dropped()
     }
 
     /// What the server says about itself; zeros while it does not run.
@@ -288,13 +285,20 @@ fn verifier(options: &Options) -> Result<Option<Verifier>, KeyError> {
     verifier_config(options).map(Verifier::new).transpose()
 }
 
+/// What the kernel may hold of a client's bytes that it can't send yet. Without a limit it takes megabytes for each client that does
+/// not read, and tells so late of room that a slow reader looks like one that has stopped.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 256 * 1024;
+
 /// Binds without `SO_REUSEPORT`, so that a port in use is noticed.
 fn listen(address: SocketAddr) -> io::Result<mio::net::TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it, which saves a call for each.
+    // Accepted sockets inherit both, which saves two calls for each.
     socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;
     socket.set_nonblocking(true)?;

@@ -3,7 +3,7 @@
 use jiter::{FloatMode, PartialMode, PythonParse, StringCacheMode};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 use wse_core::ConnId;
 use wse_node::Server;
 use wse_node::events::{Event, EventKind, Taken};
@@ -100,8 +100,8 @@ impl<'py> Converter<'py> {
     /// A JSON object becomes a dict; any other text, and an object that Python's `json` would not give back alike, stays text.
     fn text(&self, bytes: &[u8]) -> PyResult<(Kind, Bound<'py, PyAny>)> {
         if bytes.trim_ascii_start().first() == Some(&b'{')
-            && !may_overflow(bytes)
             && let Ok(value) = JSON.python_parse(self.py, bytes)
+            && !(may_overflow(bytes) && has_infinity(&value))
             && let Ok(dict) = value.cast_into::<PyDict>()
         {
             fold(&dict, intern!(self.py, "type"), intern!(self.py, "t"))?;
@@ -125,10 +125,9 @@ fn fold(dict: &Bound<'_, PyDict>, long: &Bound<'_, PyString>, short: &Bound<'_, 
 
 /// Whether a number in the text may be too large for a float: it would be read as infinity, and `json` writes that as no JSON.
 ///
-/// That takes an exponent of three digits or a run of 300, which messages of people do not have, so nearly every message is cleared by
-/// looking for the first sign of either. Text inside strings counts too, at the price of being handed over as text.
+/// That takes an exponent or a run of 300 digits, so nearly every message is cleared without a look at its values.
 fn may_overflow(bytes: &[u8]) -> bool {
-    (has_exponent(bytes) || has_long_run(bytes)) && has_large_number(bytes)
+    has_exponent(bytes) || has_long_run(bytes)
 }
 
 /// A digit before an `e`. Without a branch in the loop, so that it is done many bytes at a time.
@@ -143,25 +142,17 @@ fn has_long_run(bytes: &[u8]) -> bool {
     sampled.clone().zip(sampled.skip(1)).any(|(one, next)| one && next)
 }
 
-fn has_large_number(bytes: &[u8]) -> bool {
-    let mut run = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if byte.is_ascii_digit() {
-            run += 1;
-            if run >= 300 {
-                return true;
-            }
-            continue;
-        }
-        if matches!(byte, b'e' | b'E') && run > 0 {
-            let digits = bytes[at + 1..].strip_prefix(b"+").unwrap_or(&bytes[at + 1..]);
-            if digits.iter().take(3).filter(|digit| digit.is_ascii_digit()).count() == 3 {
-                return true;
-            }
-        }
-        run = 0;
+/// Whether an infinity is among the floats of a parsed message.
+fn has_infinity(value: &Bound<'_, PyAny>) -> bool {
+    if let Ok(float) = value.cast::<PyFloat>() {
+        float.value().is_infinite()
+    } else if let Ok(dict) = value.cast::<PyDict>() {
+        dict.iter().any(|(_, value)| has_infinity(&value))
+    } else if let Ok(list) = value.cast::<PyList>() {
+        list.iter().any(|value| has_infinity(&value))
+    } else {
+        false
     }
-    false
 }
 
 /// A connection id as Python sees it.

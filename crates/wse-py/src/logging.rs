@@ -86,6 +86,8 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     let layer = ToPython(sender).with_filter(tracing_subscriber::filter::LevelFilter::DEBUG);
     // Another subscriber can only be there if this module set it before, and then the lines find their way already.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
+    // Imported now: a process that has run out of descriptors could not load it when it has most to say.
+    py.import("logging")?;
     std::thread::Builder::new().name("wse-log".into()).spawn(move || pump(&Mutex::new(receiver)))?;
     let at_exit = PyCFunction::new_closure(py, None, None, |_, _| drain_at_exit())?;
     py.import("atexit")?.call_method1("register", (at_exit,))?;

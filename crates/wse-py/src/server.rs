@@ -166,23 +166,22 @@ impl RustWSEServer {
             .filter(|count| *count > 0)
             .ok_or_else(|| PyValueError::new_err(format!("max_count must be at least 1, got {max_count}")))?;
         let timeout = arg::seconds("timeout_ms / 1000", timeout_ms / 1000.0)?;
-        let queue = self.node.events();
-        let mut taken = queue.take(max_count);
         let started = Instant::now();
-        while taken.is_empty() {
+        loop {
+            // A start puts another queue in the place of the last.
+            let queue = self.node.events();
+            let taken = queue.take(max_count);
             let left = timeout.saturating_sub(started.elapsed());
-            if left.is_zero() {
-                break;
+            if !taken.is_empty() || left.is_zero() {
+                return events::list(py, &taken, queue.run());
             }
-            let closed_before = queue.is_finished();
+            let was_finished = queue.is_finished();
             py.detach(|| queue.wait(left.min(SIGNALS)));
-            taken = queue.take(max_count);
-            if queue.is_finished() != closed_before {
-                break;
+            if queue.is_finished() && !was_finished {
+                return Ok(PyList::empty(py));
             }
             py.check_signals()?;
         }
-        events::list(py, &taken, queue.run())
     }
 
     /// From the next `start` on, calls these off the I/O threads, one event after the other.

@@ -52,6 +52,7 @@ impl<'b> Head<'b> {
         match parsed.parse(bytes) {
             Ok(httparse::Status::Complete(end)) if end <= MAX_HEAD_BYTES => {
                 let target = parsed.path.unwrap_or("/");
+                let target = origin_form(target);
                 let (path, query) = target.split_once('?').unwrap_or((target, ""));
                 let request = Request {
                     method: parsed.method.unwrap_or(""),
@@ -120,6 +121,16 @@ impl<'b> Request<'b> {
     }
 }
 
+/// A server must also accept the absolute form, `http://host/path` (RFC 9112, section 3.2.2).
+fn origin_form(target: &str) -> &str {
+    let after_scheme = target.strip_prefix("http://").or_else(|| target.strip_prefix("ws://"));
+    match after_scheme.map(|rest| rest.find('/').map(|slash| &rest[slash..])) {
+        Some(Some(path)) => path,
+        Some(None) => "/",
+        None => target,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +163,12 @@ mod tests {
         assert!(request.query_has("format", "msgpack") && !request.query_has("format", "json"));
         assert_eq!(request.single_header("connection"), SingleHeader::Several);
         assert_eq!(request.single_header("host"), SingleHeader::Absent);
+    }
+
+    #[test]
+    fn the_absolute_form_means_the_same() {
+        assert_eq!(whole("GET http://a.test/health?x HTTP/1.1\r\n\r\n").path, "/health");
+        assert_eq!(whole("GET http://a.test HTTP/1.1\r\n\r\n").path, "/");
     }
 
     #[test]

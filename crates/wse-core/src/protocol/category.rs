@@ -36,7 +36,7 @@ pub fn categorise(message: &str) -> Categorised<'_> {
         return untouched;
     }
     let mut members = Members::new(message);
-    let inside = members.inside();
+    let inside = members.position();
     let (mut any, mut snapshot) = (false, false);
     for member in members.by_ref() {
         any = true;

@@ -1,6 +1,7 @@
 //! What a text message from a client is: a word of the protocol, or the application's own.
 
-use serde_json::Value;
+use memchr::memmem;
+use serde_json::{Map, Value};
 
 use super::scan::Members;
 
@@ -38,14 +39,17 @@ pub fn strip_prefix(text: &str) -> &str {
 }
 
 impl Command {
-    /// Looks for the type of a message and parses the rest only if it is one of ours.
+    /// Looks for the type of a message, and parses the rest only if it may be one of ours.
+    ///
+    /// Of members with the same name the last counts, as in Python's `json`, and `t` goes before `type`: what the protocol and the
+    /// application make of a message must not differ.
     #[must_use]
     #[inline]
     pub fn parse(text: &str) -> Self {
         let mut kind = None;
-        for member in Members::new(text) {
+        let mut members = Members::new(text);
+        for member in members.by_ref() {
             match member.key {
-                // The short name decides; the scan ends there, so an application message costs a few bytes of looking.
                 b"t" => {
                     kind = Some(member.value);
                     break;
@@ -54,23 +58,33 @@ impl Command {
                 _ => {}
             }
         }
+        let ours = matches!(kind, Some(b"\"ping\"" | b"\"pong\"" | b"\"PONG\"" | b"\"client_hello\""));
+        if ours || may_say_more(text.as_bytes(), members.position()) {
+            return Self::parse_whole(text);
+        }
+        Self::Application
+    }
+
+    /// Decides with a whole parser; what is not JSON after all is the application's.
+    fn parse_whole(text: &str) -> Self {
+        let Ok(message) = serde_json::from_str::<Map<String, Value>>(text) else { return Self::Application };
+        let kind = message.get("t").or_else(|| message.get("type")).and_then(Value::as_str);
+        let p = || message.get("p").or_else(|| message.get("payload")).unwrap_or(&Value::Null);
         match kind {
-            Some(b"\"ping\"") => Self::payload(text, |p| Self::Ping { timestamp: p["timestamp"].clone() }),
-            Some(b"\"pong\"" | b"\"PONG\"") => Self::Pong,
-            Some(b"\"client_hello\"") => Self::payload(text, |p| Self::ClientHello {
-                protocol_version: p["protocol_version"].as_u64().unwrap_or(1),
-            }),
+            Some("ping") => Self::Ping { timestamp: p()["timestamp"].clone() },
+            Some("pong" | "PONG") => Self::Pong,
+            Some("client_hello") => {
+                Self::ClientHello { protocol_version: p()["protocol_version"].as_u64().unwrap_or(1) }
+            }
             _ => Self::Application,
         }
     }
+}
 
-    /// Reads the payload of a word of ours; what is not JSON after all is the application's.
-    fn payload(text: &str, then: impl FnOnce(&Value) -> Self) -> Self {
-        match serde_json::from_str::<Value>(text) {
-            Ok(value) => then(value.get("p").or_else(|| value.get("payload")).unwrap_or(&Value::Null)),
-            Err(_) => Self::Application,
-        }
-    }
+/// Whether there may be another `t` behind the one that was read, or any letter written as an escape (`\u00..`).
+fn may_say_more(text: &[u8], read: usize) -> bool {
+    let rest = text.get(read..).unwrap_or_default();
+    memmem::find(rest, b"\"t\"").is_some() || memmem::find(text, b"\\u00").is_some()
 }
 
 #[cfg(test)]
@@ -108,6 +122,15 @@ mod tests {
         ] {
             assert_eq!(Command::parse(text), Command::Application, "{text}");
         }
+    }
+
+    #[test]
+    fn the_last_of_two_types_counts() {
+        assert_eq!(Command::parse(r#"{"t":"ping","t":"chat"}"#), Command::Application);
+        assert_eq!(Command::parse(r#"{"t":"chat","t":"PONG"}"#), Command::Pong);
+        assert_eq!(Command::parse(r#"{"t":"chat","\u0074":"pong"}"#), Command::Pong);
+        assert_eq!(Command::parse(r#"{"t":"p\u006fng"}"#), Command::Pong);
+        assert_eq!(Command::parse(r#"{"t":"chat","p":{"t":"ping"}}"#), Command::Application);
     }
 
     #[test]

@@ -42,9 +42,9 @@ impl<'a> Members<'a> {
         members
     }
 
-    /// Where the inside of the object begins.
+    /// How far the text has been read: at first to the inside of the object.
     #[must_use]
-    pub fn inside(&self) -> usize {
+    pub fn position(&self) -> usize {
         self.at
     }
 

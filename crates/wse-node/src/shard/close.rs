@@ -11,8 +11,8 @@ use crate::events::EventKind;
 use crate::log::limited;
 use crate::run::Run;
 
-/// How long a close frame may wait to be written, and for the client's answer to it.
-const CLOSE_MS: u64 = 5000;
+/// How long the last bytes may wait without any of them being written, and a written close frame for the client's answer.
+pub(super) const CLOSE_MS: u64 = 5000;
 /// How long the server reads on after its last byte.
 const LINGER_MS: u64 = 2000;
 
@@ -120,6 +120,7 @@ impl Shard {
         }
         self.shared.topics.leave_everyone(index);
         self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.events.reserve_disconnect();
         self.batch.push(EventKind::Disconnect, id, &[]);
         if let Some(conn) = self.slots.get_mut(slot) {
             conn.phase = Phase::Lingering;

@@ -67,7 +67,7 @@ pub(super) struct Flags {
     pub(super) blocked: bool,
     /// Its next message does not fit into the inbound queue; it is not read.
     pub(super) paused: bool,
-    /// The client's close frame has come.
+    /// The client has said that nothing more comes: by its close frame, or by the end of its half while an HTTP answer is on its way.
     pub(super) peer_closed: bool,
     /// Already in the list of those that are over their limit.
     pub(super) over: bool,

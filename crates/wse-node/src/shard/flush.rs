@@ -133,6 +133,7 @@ impl Shard {
             Phase::Handshake(_) | Phase::Open => {}
             Phase::Closing if conn.flags.peer_closed => self.drop_conn(slot),
             Phase::Closing => {}
+            Phase::Lingering if conn.flags.peer_closed => self.drop_conn(slot),
             Phase::Lingering => self.shut_write(slot),
         }
     }

@@ -9,7 +9,7 @@ use wse_core::websocket::frame::write_frame;
 use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
-use super::close::Reason;
+use super::close::{CLOSE_MS, Reason};
 use super::conn::Phase;
 use crate::events::EventKind;
 use crate::health;
@@ -21,8 +21,8 @@ use crate::shared::Shared;
 enum Outcome {
     /// More bytes are needed.
     Wait,
-    /// An answer in HTTP, and the end.
-    Answer(Response, bool),
+    /// An answer in HTTP and the end; whether it is a refused upgrade, and whether its body is left out.
+    Answer { response: Response, refused: bool, without_body: bool },
     /// No room for the event of another connection: later.
     NoRoom,
     /// An open connection; frames may follow the head at once.
@@ -53,7 +53,12 @@ impl Shard {
         match outcome {
             Outcome::Wait => self.keep_head(slot, len, false),
             Outcome::NoRoom => self.keep_head(slot, len, true),
-            Outcome::Answer(response, without_body) => self.answer(slot, &response, without_body),
+            Outcome::Answer { response, refused, without_body } => {
+                if refused {
+                    self.handle().stats.rejected.add(1);
+                }
+                self.answer(slot, &response.to_bytes(without_body));
+            }
             Outcome::Open(opening) => self.open(slot, opening, len),
         }
     }
@@ -70,13 +75,13 @@ impl Shard {
     }
 
     /// Sends an HTTP answer and ends.
-    fn answer(&mut self, slot: u32, response: &Response, without_body: bool) {
-        if response.status != 200 {
-            self.handle().stats.rejected.add(1);
-        }
+    fn answer(&mut self, slot: u32, response: &[u8]) {
+        let deadline_ms = self.now_ms + CLOSE_MS;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         conn.phase = Phase::Lingering;
-        self.send_own(slot, &response.to_bytes(without_body));
+        conn.deadline_ms = deadline_ms;
+        self.schedule(slot, deadline_ms);
+        self.send_own(slot, response);
         self.shut_when_sent(slot);
     }
 
@@ -159,35 +164,38 @@ impl Shard {
             let deadline_ms = conn.deadline_ms;
             return self.schedule(slot, deadline_ms);
         }
-        self.answer(slot, &Response::text(408, "The request took too long.\n"), false);
+        self.handle().stats.rejected.add(1);
+        self.answer(slot, &Response::text(408, "The request took too long.\n").to_bytes(false));
     }
 }
 
 /// Decides about a request without touching the connection.
 fn judge(shared: &Shared, bytes: &[u8]) -> Outcome {
+    let refuse = |response, without_body| Outcome::Answer { response, refused: true, without_body };
     let (request, head_end) = match Head::parse(bytes) {
         Head::Partial => return Outcome::Wait,
-        Head::Refused(response) => return Outcome::Answer(response, false),
+        Head::Refused(response) => return refuse(response, false),
         Head::Whole(request, end) => (request, end),
     };
+    let without_body = request.method == "HEAD";
     if !upgrade::is_attempt(&request) {
-        return Outcome::Answer(page(shared, &request), request.method == "HEAD");
+        return Outcome::Answer { response: page(shared, &request), refused: false, without_body };
     }
     let upgrade = match Upgrade::check(&request, &shared.policy) {
         Ok(upgrade) => upgrade,
-        Err(response) => return Outcome::Answer(response, false),
+        Err(response) => return refuse(response, without_body),
     };
     let identity = identify(shared, &request);
     if !matches!(identity, Identity::Refused(..)) {
-        // Room for the connect and the disconnect: neither may be lost, and neither may wait.
+        // Nobody comes in of whom the application could not be told.
         let bytes = identity_len(&identity);
-        if !shared.events.reserve(2, bytes) {
+        if !shared.events.reserve(1, bytes) {
             return Outcome::NoRoom;
         }
         if !shared.admit() {
-            shared.events.give_back(2, bytes);
+            shared.events.give_back(1, bytes);
             let full = Response::text(503, "The server is full.\n").with("Retry-After: 5\r\n");
-            return Outcome::Answer(full, false);
+            return refuse(full, false);
         }
     }
     let mut response = Vec::with_capacity(512);

@@ -8,7 +8,7 @@ use wse_core::protocol::command::{Command, strip_prefix};
 use wse_core::protocol::words;
 use wse_core::rate::Verdict;
 use wse_core::websocket::frame::write_frame;
-use wse_core::websocket::{Flow, Incoming, Opcode};
+use wse_core::websocket::{Flow, Incoming, Opcode, ProtocolError};
 
 use super::close::Reason;
 use super::conn::{Conn, Phase};
@@ -68,7 +68,11 @@ impl Shard {
         self.buffer[..kept].copy_from_slice(prefix);
         match conn.stream.read(&mut self.buffer[kept..kept + READ_BYTES]) {
             Ok(0) => {
-                self.drop_conn(slot);
+                if matches!(conn.phase, Phase::Lingering) && !conn.outbox.is_empty() {
+                    conn.flags.peer_closed = true;
+                } else {
+                    self.drop_conn(slot);
+                }
                 After::Nothing
             }
             Ok(read) => {
@@ -141,10 +145,26 @@ impl Shard {
             self.hand_over();
         }
         match (flow, closed) {
-            (Err(error), _) => self.close(slot, Reason::Protocol(error)),
+            (Err(error), _) => {
+                self.say_too_large(slot, error);
+                self.close(slot, Reason::Protocol(error));
+            }
             (_, Some(code)) => self.close(slot, Reason::Answer(code)),
             _ => {}
         }
+    }
+
+    /// A message over the limit is a fault that a program can mend, so it is told in words before the code.
+    fn say_too_large(&mut self, slot: u32, error: ProtocolError) {
+        if error != ProtocolError::TooLarge {
+            return;
+        }
+        let limit = self.shared.options.max_message_size;
+        let text = format!("a message may have at most {limit} bytes (max_message_size)");
+        let mut frame = Vec::new();
+        let error = words::error(ErrorCode::MessageTooLarge, &text, self.shared.clock.unix_ms());
+        write_frame(&mut frame, Opcode::Text, error.as_bytes());
+        self.send_own(slot, &frame);
     }
 
     /// After the server's close frame only the client's is of interest.

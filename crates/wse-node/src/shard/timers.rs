@@ -5,7 +5,7 @@ use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::write_frame;
 
 use super::Shard;
-use super::close::Reason;
+use super::close::{CLOSE_MS, Reason};
 use super::conn::Phase;
 
 impl Shard {
@@ -33,6 +33,13 @@ impl Shard {
                 self.schedule(slot, deadline_ms);
             }
             Phase::Handshake(_) => self.refuse_slow_handshake(slot),
+            // A client that still reads what was sent to it before the end gets it all.
+            Phase::Closing | Phase::Lingering
+                if !conn.outbox.is_empty() && now_ms < conn.wrote_ms + CLOSE_MS =>
+            {
+                let again_ms = conn.wrote_ms + CLOSE_MS;
+                self.schedule(slot, again_ms);
+            }
             Phase::Closing | Phase::Lingering => self.cut(slot),
         }
     }
