@@ -1,0 +1,234 @@
+"""Writes the seeds of the fuzzer, `corpus/TARGET/NAME.seed`: what it begins with, so that it need not guess a handshake.
+
+Each target's first comment says how it reads its input; here the same is written. Run it after changing it:
+
+    python3 fuzz/seeds.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+FIN = 0x80
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes = bytes(4)) -> bytes:
+    """A client's frame. The mask is zero unless given: so the fuzzer sees the payload that it changes."""
+    first = bytes([(FIN if fin else 0) | opcode])
+    if len(payload) < 126:
+        length = bytes([0x80 | len(payload)])
+    else:
+        length = b"\xfe" + len(payload).to_bytes(2, "big")
+    return first + length + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+def receive() -> dict[str, bytes]:
+    """Limit, message to stop at, number of cuts, cuts (top bit: pause), stream."""
+
+    def case(*parts: bytes, limit: int = 4, stop_at: int = 0, cuts: tuple[int, ...] = (6,)) -> bytes:
+        return bytes([limit, stop_at, len(cuts), *cuts]) + b"".join(parts)
+
+    pause = 0x80
+    text = frame(TEXT, "naïve €😀".encode())
+    return {
+        "text": case(text, frame(PING, b"?"), text),
+        "masked": case(frame(TEXT, b"hello", mask=b"\x37\xfa\x21\x3d"), frame(BINARY, bytes(range(40)), mask=b"abcd")),
+        "fragments": case(
+            frame(TEXT, "é".encode()[:1], fin=False), frame(PING, b"p"), frame(0, "é".encode()[1:]), text
+        ),
+        "pauses": case(text, text, frame(PONG, b""), frame(BINARY, b"x" * 60), cuts=(pause | 9, 2, pause | 70)),
+        "paused-fragments": case(
+            frame(BINARY, b"ab", fin=False), frame(0, b"", fin=False), frame(0, b"c"), text, cuts=(pause | 2,)
+        ),
+        "long": case(frame(BINARY, b"0123456789" * 30), limit=4, cuts=(99, pause | 127)),
+        "doubling": case(frame(BINARY, b"." * 3300), limit=5, cuts=(99,)),
+        "close": case(frame(CLOSE, b"\x03\xe8bye"), text),
+        "bad-close": case(text, frame(CLOSE, b"\x03")),
+        "bad-utf8": case(frame(TEXT, b"ok\xff" + b"x" * 20)),
+        "too-large": case(frame(BINARY, b"12345", fin=False), frame(0, b"x" * 14), limit=1),
+        "unmasked": case(b"\x81\x02hi"),
+        "reserved-bit": case(b"\xc1\x82\0\0\0\0hi"),
+        "continuation": case(frame(0, b"lonely")),
+        "stop": case(text, text, text, stop_at=2, cuts=(pause | 5,)),
+    }
+
+
+def frames() -> dict[str, bytes]:
+    """Limit, step, then frames: kind (opcode, 0x10 final, 0x20 no mask, 0xc0 something wrong), length, pool or bytes."""
+    pool = 0
+    short_text, first, middle, last = 0x13, 0x03, 0x00, 0x10
+    wrong = 0xC0
+    return {
+        "text": bytes([4, 2, short_text, 5, pool, 0x15, 8, pool]),
+        "fragments": bytes([4, 1, first, 3, pool, middle, 2, pool, 7, 1, pool, last, 8, pool]),
+        "control": bytes([4, 0, 7, 27, 8, 0, pool, 6, 30, 0x03, 0xE8]),
+        "control-too-long": bytes([4, 2, 7, 28]),
+        "big": bytes([6, 5, 0x15, 26, 0x15, 25]),
+        "too-large": bytes([2, 3, first, 27, last, 1, pool]),
+        "long-form": bytes([4, 2, wrong | short_text, 5, pool, 4]),
+        "reserved": bytes([4, 2, wrong | short_text, 5, pool, 0, 3]),
+        "unmasked": bytes([4, 2, wrong | short_text, 5, pool, 2]),
+    }
+
+
+GOOD = {
+    "Host": "x",
+    "Upgrade": "websocket",
+    "Connection": "keep-alive, Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def upgrade() -> dict[str, bytes]:
+    """A choice (lowest bit: a list of changes follows; the others: path and origins are asked for), then a request or changes."""
+
+    def request(choice: int = 0, line: str = "GET /wse HTTP/1.1", **more: str) -> bytes:
+        headers = GOOD | {name.replace("_", "-"): value for name, value in more.items()}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return bytes([choice]) + f"{line}\r\n{lines}\r\n".encode()
+
+    return {
+        "good": request(),
+        "path": request(2, "GET /wse?format=msgpack HTTP/1.1"),
+        "origin": request(6, Origin="https://A.test:443"),
+        "token": request(Sec_WebSocket_Protocol="wse, bearer.aaaa.bbbb.cccc"),
+        "subprotocols": request(Sec_WebSocket_Protocol="b@d, chat, superchat"),
+        "old": request(Sec_WebSocket_Version="8"),
+        "body": request(Content_Length="5"),
+        "bare-lines": request().replace(b"\r\n", b"\n"),
+        "folded": request().replace(b"keep-alive, ", b"keep-alive,\r\n "),
+        "partial": request()[:60],
+        "plain": b"\0GET /health HTTP/1.0\r\n\r\n",
+        "tls": b"\0\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "many": b"\0GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n",
+        "no-change": bytes([1, 0, 0]),
+        "change-line": bytes([3, 1, 0, 4, 2]),
+        "change-origin": bytes([7, 2, 8, 1, 10, 3, 1]),
+        "change-key": bytes([1, 3, 4, 4, 11, 9, 2, 3]),
+        "change-twice": bytes([1, 2, 6, 1, 7, 2]),
+    }
+
+
+def topic() -> dict[str, bytes]:
+    """A pattern, a line break, a topic."""
+    return {
+        "exact": b"prices.EURUSD\nprices.EURUSD",
+        "star": b"prices.*\nprices.a.b",
+        "stars": b"*a*b*?c*\nxxabyybzzc",
+        "question": "room:??\nroom:é€".encode(),
+        "backtrack": b"a*a*a*a*b\naaaaaaaaaaaaaaaa",
+        "control": "a\u0085b\t\n\u007f".encode(),
+        "long": ("é" * 128 + "\n" + "x" * 255).encode(),
+    }
+
+
+JSON = {
+    "update": b'{"t":"tick","p":{"a":[1,2.5e-3,null,true]}}',
+    "snapshot": b'{"t":"book_snapshot","id":"x"}',
+    "snapshot-first": b'{ "p" : "\\"}" , "t" : "snapshot_book" }',
+    "own-category": b'{"t":"x","c":"WSE"}',
+    "category-first": b'{"c":"U","t":"x"}',
+    "empty": b" {} ",
+    "nested": b'{"p":{"c":1,"t":"x_snapshot","d":[{"e":"]}"}]}}',
+    "escapes": b'{"\\u0063":"\\ud83d\\ude00","k\\"":"\\\\"}',
+    "duplicates": b'{"t":"a","t":"b_snapshot"}',
+    "list": b'["t","ping"]',
+    "trailing": b'{"t":1} tail',
+    "broken": b'{"t":"pong",',
+    "deep": b'{"a":' + b"[" * 140 + b"]" * 140 + b"}",
+}
+
+
+def command() -> dict[str, bytes]:
+    """A message, perhaps with an old prefix."""
+    return JSON | {
+        "ping": b'{"t":"ping","p":{"timestamp":1795448941607}}',
+        "ping-long-names": b'WSE{"type":"ping","payload":{"timestamp":"2026-01-31T00:00:00Z"}}',
+        "pong": b'U{"c":"WSE","t":"PONG"}',
+        "hello": b'{"p":{"protocol_version":3,"features":{}},"t":"client_hello"}',
+        "two-types": b'{"type":"ping","t":"chat"}',
+    }
+
+
+CLAIMS = b'{"sub":"u1","exp":1900000100,"iss":"me","aud":["you"],"nbf":1900000000,"wse_topics":{"allow":["a.*"]}}'
+
+
+def jwt() -> dict[str, bytes]:
+    """Claims, which the target signs; or the lines of Cookie, Authorization and Sec-WebSocket-Protocol."""
+    return {
+        "claims": CLAIMS,
+        "minimal": b'{"sub":"u","exp":1900000001}',
+        "expired": b'{"sub":"u","exp":1899999970}',
+        "wrong-types": b'{"sub":7,"exp":"soon","aud":{},"nbf":null}',
+        "far": b'{"sub":"u","exp":1e300}',
+        "duplicates": b'{"sub":"a","sub":"b","exp":1900000001}',
+        "none": b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1IiwiZXhwIjoxOTAwMDAwMDAxfQ.",
+        "cookie": b'a=b; access_token="x.y.z"; access_token=x.y.z\n\n',
+        "bearer": b"\nBearer  x.y.z\n",
+        "subprotocol": b"\n\nwse, bearer.x.y.z",
+    }
+
+
+def conn_id() -> dict[str, bytes]:
+    """The number of the run in eight bytes, then text or a number."""
+    run = bytes.fromhex("00000123456789ab")
+    return {
+        "place": run + b"0000000100000002",
+        "whole": run + b"0123456789abff00000100000002",
+        "high-bits": bytes.fromhex("ffff0123456789ab") + b"ffffffffffffffff",
+        "number": run + bytes.fromhex("0700000500000009"),
+        "upper-case": run + b"00000001000000FF",
+    }
+
+
+def operations() -> dict[str, dict[str, bytes]]:
+    """Short plays for the targets that read operations; the fuzzer finds the others soon."""
+    push_all, push_part = bytes([4, 0, 1, 0, 4]), bytes([5, 1, 1, 1, 2])
+    schedule, cancel, advance = 0, 3, 4
+    return {
+        "outbox": {
+            "push-and-send": push_all + bytes([1, 3]) + push_part + bytes([1, 255]),
+            "cut": push_all + push_part + bytes([2, 7, 0]) + push_part + bytes([0]),
+            "large": bytes([4, 3, 1, 0, 3, 1, 9, 1, 254, 0]) + push_all,
+        },
+        "wheel": {
+            "in-order": bytes([0, 0, 0, 0, schedule, 1, 40, 0, schedule, 2, 60, 0, advance, 50, 0, advance, 90, 0]),
+            "cancelled": bytes([9, 0, 0, 0, schedule, 1, 40, 0, cancel, 1, advance, 100, 0]),
+            "far": bytes([0, 1, 0, 0, schedule, 250, 0xB0, 4, advance, 0, 2, advance, 0xB0, 4]),
+        },
+        "keyed": {"grow": bytes(range(70)), "grow-and-shrink": bytes([*range(60), *range(160, 220), 255, 3])},
+        "rate": {"burst": bytes([3, 2, 0, 0, 0, 0, 255, 255, 210, 255]), "steady": bytes([1, 0, 7, 0, 0, 0, *([5] * 40)])},
+    }
+
+
+def seeds() -> dict[str, dict[str, bytes]]:
+    """All seeds: target, name, bytes."""
+    return {
+        "receive": receive(),
+        "frames": frames(),
+        "upgrade": upgrade(),
+        "topic": topic(),
+        "category": JSON,
+        "command": command(),
+        "jwt": jwt(),
+        "conn_id": conn_id(),
+        **operations(),
+    }
+
+
+def main() -> None:
+    """Writes them all and removes those that are no longer wanted."""
+    wanted = {CORPUS / target / f"{name}.seed": data for target, all_of_it in seeds().items() for name, data in all_of_it.items()}
+    for path in set(CORPUS.glob("*/*.seed")) - wanted.keys():
+        path.unlink()
+    for path, data in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
