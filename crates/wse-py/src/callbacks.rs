@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use wse_node::Node;
 
+use crate::ending::CallsPython;
 use crate::events::{Converted, Converter, Kind};
 
 /// What the application wants to be called with.
@@ -39,9 +40,11 @@ const PORTION: usize = 256;
 impl Dispatcher {
     /// Starts the thread; it ends when the queue of the running server is closed and empty.
     pub(crate) fn start(node: Arc<Node>, callbacks: Callbacks) -> std::io::Result<Self> {
-        let thread = std::thread::Builder::new()
-            .name("wse-callbacks".into())
-            .spawn(move || dispatch(&node, &callbacks))?;
+        let calls = CallsPython::begin();
+        let thread = std::thread::Builder::new().name("wse-callbacks".into()).spawn(move || {
+            dispatch(&node, &callbacks);
+            drop(calls);
+        })?;
         Ok(Self { id: thread.thread().id(), thread: Some(thread) })
     }
 

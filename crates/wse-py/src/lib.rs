@@ -2,6 +2,7 @@
 
 mod arguments;
 mod callbacks;
+mod ending;
 mod events;
 mod logging;
 mod options;

@@ -123,10 +123,11 @@ fn log(py: Python<'_>, level: u8, text: &str) -> PyResult<()> {
     Ok(())
 }
 
-/// Lets the lines that are waiting out, and ends the thread: it must not ask for a GIL that is no more.
+/// Stops the servers, lets the lines that are waiting out, and ends the thread: nobody may ask for a GIL that is no more.
 fn drain_at_exit() -> PyResult<()> {
     Python::attach(|py| {
         py.detach(|| {
+            crate::ending::stop_all();
             let (done, ended) = sync_channel(1);
             if LINES.get().is_some_and(|lines| lines.try_send(Line::End(done)).is_ok()) {
                 // A logger that hangs must not keep the program from ending.

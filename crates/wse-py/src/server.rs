@@ -13,7 +13,7 @@ use wse_node::{ConfigError, Node, Publication, StartError};
 
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
-use crate::{events, options, tokens};
+use crate::{ending, events, options, tokens};
 
 /// How often a thread that waits for events looks whether Python wants it for a signal.
 const SIGNALS: Duration = Duration::from_millis(200);
@@ -63,7 +63,9 @@ impl RustWSEServer {
             ConfigError::Option(error) => options::to_exception(error),
             ConfigError::Key(error) => tokens::key_exception(&error),
         })?;
-        Ok(Self { node: Arc::new(node), minter, host, port, hearing: Mutex::default() })
+        let node = Arc::new(node);
+        ending::remember(&node);
+        Ok(Self { node, minter, host, port, hearing: Mutex::default() })
     }
 
     /// Opens the port and starts the I/O threads; when it returns the port accepts.

@@ -83,7 +83,7 @@ impl Shard {
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
-        self.judge(audience, standing);
+        self.judge(audience, standing, u64::from(end - start));
     }
 
     /// Several audiences, or messages for single connections among them.
@@ -166,7 +166,8 @@ impl Shard {
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(group.messages) * receivers);
-        self.judge(&group.audience, standing);
+        let bytes = group.pieces.iter().map(|(start, end)| u64::from(end - start)).sum();
+        self.judge(&group.audience, standing, bytes);
     }
 
     fn push_piece(&mut self, slot: u32, run: &Run, start: u32, end: u32, line: &mut Line) {

@@ -1,8 +1,9 @@
 //! Holding publishers back while most of a topic's subscribers here are far behind.
 //!
 //! Waiting for the shards alone would let a flood run every client into its limit; waiting for the slowest would let one reader rule
-//! all. So publishers wait while more than half of the subscribers are over a megabyte behind, and only as long as the topic moves at
-//! all. The rest is the slow-client policy.
+//! all. So publishers wait while more than half of the subscribers are over a megabyte behind, as long as the topic moves at all. Where
+//! nothing moves they are only slowed down: readers that stood still for a moment are not cut by the flood of that moment, and those
+//! that have stopped for good hold nobody up. The rest is the slow-client policy.
 
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use crate::topics::Audience;
 pub(super) const FAR_BEHIND: usize = 1 << 20;
 /// A topic of which nothing was written for so long does not hold its publishers.
 const MOVING_MS: u64 = 100;
+/// Bytes a millisecond that are let through where nothing moves: a client's usual 16 MiB then last most of two seconds.
+const STANDSTILL_BYTES_PER_MS: u64 = 10_000;
 
 /// How the receivers of one audience stand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,15 +36,21 @@ impl Standing {
         }
     }
 
-    fn must_hold(&self, now_ms: u64) -> bool {
-        self.far_behind * 2 > self.receivers && now_ms.saturating_sub(self.wrote_ms) < MOVING_MS
+    fn most_are_far_behind(&self) -> bool {
+        self.far_behind * 2 > self.receivers
+    }
+
+    fn must_hold(&self, now_ms: u64, at_least_until_ms: u64) -> bool {
+        self.most_are_far_behind()
+            && (now_ms < at_least_until_ms || now_ms.saturating_sub(self.wrote_ms) < MOVING_MS)
     }
 }
 
 /// The audiences held by this shard.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    held: Vec<Arc<Audience>>,
+    /// With the time before which none is let go for want of movement.
+    held: Vec<(Arc<Audience>, u64)>,
     next_ms: Option<u64>,
 }
 
@@ -52,10 +61,12 @@ impl Holds {
 }
 
 impl Shard {
-    /// Decides after a delivery whether publishers of this audience must wait.
-    pub(super) fn judge(&mut self, audience: &Arc<Audience>, standing: Standing) {
-        if standing.must_hold(self.now_ms) && audience.hold(usize::from(self.index), true) {
-            self.holds.held.push(audience.clone());
+    /// Decides after a delivery of so many bytes whether publishers of this audience must wait.
+    pub(super) fn judge(&mut self, audience: &Arc<Audience>, standing: Standing, bytes: u64) {
+        let at_least_until_ms = self.now_ms + bytes / STANDSTILL_BYTES_PER_MS;
+        if standing.must_hold(self.now_ms, at_least_until_ms) && audience.hold(usize::from(self.index), true)
+        {
+            self.holds.held.push((audience.clone(), at_least_until_ms));
             self.holds.next_ms.get_or_insert(self.now_ms + pause_ms(standing.receivers));
         }
     }
@@ -67,12 +78,12 @@ impl Shard {
         }
         let held = std::mem::take(&mut self.holds.held);
         let (mut still, mut receivers, mut opened) = (Vec::new(), 0, false);
-        for audience in held {
+        for (audience, at_least_until_ms) in held {
             let mut standing = Standing::default();
             self.for_receivers(&audience, |_, conn| standing.count(conn));
             receivers += standing.receivers;
-            if standing.must_hold(self.now_ms) && !self.shared.is_stopping() {
-                still.push(audience);
+            if standing.must_hold(self.now_ms, at_least_until_ms) && !self.shared.is_stopping() {
+                still.push((audience, at_least_until_ms));
             } else {
                 audience.hold(usize::from(self.index), false);
                 opened = true;
@@ -87,7 +98,7 @@ impl Shard {
 
     /// Lets go of everything: the shard ends.
     pub(super) fn release_holds(&mut self) {
-        for audience in self.holds.held.drain(..) {
+        for (audience, _) in self.holds.held.drain(..) {
             audience.hold(usize::from(self.index), false);
         }
         self.shared.open_gate();
