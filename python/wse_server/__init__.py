@@ -1,4 +1,4 @@
-"""WSE: a WebSocket engine for Python. Topics, fan-out to thousands of clients, tokens and limits, in Rust underneath.
+"""WSE: a WebSocket engine for Python. Topics, fan-out to thousands of clients, tokens and limits.
 
 Start with [`RustWSEServer`][wse_server.RustWSEServer]::
 
