@@ -268,7 +268,7 @@ def read_together(
             if rate is not None and slowly:
                 ready = _read_evenly(ready, had, rate * elapsed)
             for client in ready:
-                data = client.read_now(_SIP if slowly else 1 << 20)
+                data = client.read_now(_SIP if slowly else _GULP)
                 had[client] += len(data)
                 if take(client, data):
                     selector.unregister(client.socket)
@@ -277,6 +277,8 @@ def read_together(
 
 _SIP = 1 << 14
 """Bytes that a slow reader takes at a time."""
+_GULP = 1 << 18
+"""Bytes that a reader takes at a time: with larger ones a hundred would wait too long for one another."""
 
 
 def _read_evenly(ready: Sequence[Client], had: dict[Client, int], allowance: float) -> list[Client]:

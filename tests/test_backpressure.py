@@ -281,7 +281,7 @@ def publish_to_each(host: Host, names: list[str]) -> int:
     return int(host.server.health_snapshot()["outbound_queued_bytes"])
 
 
-HOGS = 24
+HOGS = 8
 
 
 def test_beyond_the_total_the_one_furthest_behind_goes_and_the_others_stay() -> None:
