@@ -158,3 +158,31 @@ pub(crate) fn page_body(body: &[u8]) -> PyResult<()> {
     }
     Ok(())
 }
+
+/// The address to listen on.
+pub(crate) fn host(host: &Bound<'_, PyAny>) -> PyResult<String> {
+    let given = || type_name(host);
+    let text = host
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err(format!("host must be str, not {}", given())))?;
+    let text = text.to_str()?;
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(PyValueError::new_err(format!(
+            "host must be an address or a name such as '127.0.0.1', got {text:?}"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// The port to listen on.
+pub(crate) fn port(port: &Bound<'_, PyAny>) -> PyResult<u16> {
+    let is_bool = port.is_instance_of::<pyo3::types::PyBool>();
+    if is_bool || !port.is_instance_of::<pyo3::types::PyInt>() {
+        return Err(PyTypeError::new_err(format!(
+            "port must be an integer from 0 to 65535, not {}",
+            type_name(port)
+        )));
+    }
+    port.extract()
+        .map_err(|_| PyValueError::new_err(format!("port must be an integer from 0 to 65535, got {port}")))
+}

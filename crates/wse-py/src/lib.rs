@@ -1,5 +1,6 @@
 //! The Python face of the engine: convert, let go of the GIL, call [`wse_node`], convert back. Nothing is decided here.
 
+mod answers;
 mod arguments;
 mod callbacks;
 mod ending;

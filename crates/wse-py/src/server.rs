@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use wse_core::auth::Minter;
-use wse_node::server::{ConnectionInfo, Payload, parse_filters};
-use wse_node::{ConfigError, Node, Publication, StartError};
+use wse_node::server::{Payload, parse_filters};
+use wse_node::{ConfigError, Node, Publication};
 
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
-use crate::{ending, events, options, tokens};
+use crate::{answers, ending, events, options, tokens};
 
 /// How often a thread that waits for events looks whether Python wants it for a signal.
 const SIGNALS: Duration = Duration::from_millis(200);
@@ -55,10 +55,10 @@ impl RustWSEServer {
         port: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let host = host_argument(host)?;
-        let port = port_argument(port)?;
+        let host = arg::host(host)?;
+        let port = arg::port(port)?;
         let options = options::from_kwargs(options)?;
-        let minter = minter(&options)?;
+        let minter = tokens::minter(&options)?;
         let node = Node::new(host.clone(), port, options).map_err(|error| match error {
             ConfigError::Option(error) => options::to_exception(error),
             ConfigError::Key(error) => tokens::key_exception(&error),
@@ -85,7 +85,7 @@ impl RustWSEServer {
         if kept {
             self.node.keep_events();
         }
-        py.detach(|| self.node.start(origins.as_deref())).map_err(start_exception)?;
+        py.detach(|| self.node.start(origins.as_deref())).map_err(answers::start_exception)?;
         if let Some(callbacks) = callbacks {
             let dispatcher = Dispatcher::start(self.node.clone(), callbacks)?;
             self.hearing.lock().dispatcher = Some(dispatcher);
@@ -460,7 +460,7 @@ impl RustWSEServer {
             let conn = server.parse_id(conn_id)?;
             py.detach(|| server.connection_info(conn))
         });
-        info.map(|info| info_dict(py, info)).transpose()
+        info.map(|info| answers::connection_info(py, info)).transpose()
     }
 
     /// Closes a connection after all that was sent to it before. A closed or unknown connection is no error.
@@ -564,62 +564,5 @@ fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) {
         && !publication.try_finish()
     {
         py.detach(|| publication.finish());
-    }
-}
-
-fn minter(options: &wse_core::options::Options) -> PyResult<Option<Minter>> {
-    let Some(config) = wse_node::node::verifier_config(options) else { return Ok(None) };
-    let private_key = options.jwt_private_key.as_ref().map(wse_core::options::Secret::expose);
-    Minter::new(&config, private_key).map_err(|error| tokens::key_exception(&error))
-}
-
-fn host_argument(host: &Bound<'_, PyAny>) -> PyResult<String> {
-    let given = || arg::type_name(host);
-    let text = host
-        .cast::<PyString>()
-        .map_err(|_| PyTypeError::new_err(format!("host must be str, not {}", given())))?;
-    let text = text.to_str()?;
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(PyValueError::new_err(format!(
-            "host must be an address or a name such as '127.0.0.1', got {text:?}"
-        )));
-    }
-    Ok(text.to_owned())
-}
-
-fn port_argument(port: &Bound<'_, PyAny>) -> PyResult<u16> {
-    let is_bool = port.is_instance_of::<pyo3::types::PyBool>();
-    if is_bool || !port.is_instance_of::<pyo3::types::PyInt>() {
-        return Err(PyTypeError::new_err(format!(
-            "port must be an integer from 0 to 65535, not {}",
-            arg::type_name(port)
-        )));
-    }
-    port.extract()
-        .map_err(|_| PyValueError::new_err(format!("port must be an integer from 0 to 65535, got {port}")))
-}
-
-fn info_dict(py: Python<'_>, info: ConnectionInfo) -> PyResult<Bound<'_, PyDict>> {
-    let out = PyDict::new(py);
-    out.set_item("address", info.address.ip().to_canonical().to_string())?;
-    out.set_item("port", info.address.port())?;
-    out.set_item("user_id", info.user_id)?;
-    out.set_item("connected_at", info.connected_at)?;
-    out.set_item("format", "json")?;
-    out.set_item("compressed", false)?;
-    out.set_item("topics", info.topics)?;
-    out.set_item("queued_bytes", info.queued_bytes)?;
-    Ok(out)
-}
-
-fn start_exception(error: StartError) -> PyErr {
-    match error {
-        StartError::Running => PyRuntimeError::new_err(error.to_string()),
-        StartError::Option(error) => options::to_exception(error),
-        StartError::Bind(_, ref inner) | StartError::Host(_, ref inner) => match inner.raw_os_error() {
-            Some(number) => PyOSError::new_err((number, error.to_string())),
-            None => PyOSError::new_err(error.to_string()),
-        },
-        StartError::System(inner) => inner.into(),
     }
 }

@@ -12,6 +12,8 @@ use wse_core::auth::{
     Algorithm, EncodeError, KeyError, Minter, SigningKey, TokenError, Verifier, VerifierConfig,
 };
 
+use wse_core::options::{Options, Secret};
+
 use claims_text::claims_text;
 
 /// Adds the functions to the native module.
@@ -100,6 +102,13 @@ fn rust_jwt_decode<'py>(
             Ok(None)
         }
     }
+}
+
+/// What signs for a server with these options, if it has a key for that.
+pub(crate) fn minter(options: &Options) -> PyResult<Option<Minter>> {
+    let Some(config) = wse_node::node::verifier_config(options) else { return Ok(None) };
+    let private_key = options.jwt_private_key.as_ref().map(Secret::expose);
+    Minter::new(&config, private_key).map_err(|error| key_exception(&error))
 }
 
 /// What `mint_token` does with the server's own key.

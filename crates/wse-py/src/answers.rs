@@ -1,0 +1,36 @@
+//! What the node answers, in Python's terms.
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use wse_node::StartError;
+use wse_node::server::ConnectionInfo;
+
+use crate::options;
+
+/// What is known about a connection.
+pub(crate) fn connection_info(py: Python<'_>, info: ConnectionInfo) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item("address", info.address.ip().to_canonical().to_string())?;
+    out.set_item("port", info.address.port())?;
+    out.set_item("user_id", info.user_id)?;
+    out.set_item("connected_at", info.connected_at)?;
+    out.set_item("format", "json")?;
+    out.set_item("compressed", false)?;
+    out.set_item("topics", info.topics)?;
+    out.set_item("queued_bytes", info.queued_bytes)?;
+    Ok(out)
+}
+
+/// Why a server did not start.
+pub(crate) fn start_exception(error: StartError) -> PyErr {
+    match error {
+        StartError::Running => PyRuntimeError::new_err(error.to_string()),
+        StartError::Option(error) => options::to_exception(error),
+        StartError::Bind(_, ref inner) | StartError::Host(_, ref inner) => match inner.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, error.to_string())),
+            None => PyOSError::new_err(error.to_string()),
+        },
+        StartError::System(inner) => inner.into(),
+    }
+}
