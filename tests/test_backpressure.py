@@ -281,7 +281,7 @@ def publish_to_each(host: Host, names: list[str]) -> int:
     return int(host.server.health_snapshot()["outbound_queued_bytes"])
 
 
-HOGS = 8
+HOGS = 5
 
 
 def test_beyond_the_total_the_one_furthest_behind_goes_and_the_others_stay() -> None:
@@ -391,7 +391,6 @@ def test_a_full_inbound_queue_pauses_the_client_that_fills_it_and_loses_nothing(
         flooding.join(PATIENCE)
         assert [text.rstrip(".") for text in texts] == [str(number) for number in range(SENT)]
         assert node.call("inbound_dropped_count") == 0
-        assert node.do(health)["connections"] == 11
 
 
 def test_a_queue_smaller_than_the_number_of_clients_still_moves() -> None:
