@@ -18,7 +18,7 @@ from sockets import CLOSE, PING, PONG, Churn, Client, Frame, read_together, serv
 from support import PATIENCE, wait_until
 from wse_server import CloseCode
 
-IDLE_TIMEOUT = 0.6
+IDLE_TIMEOUT = 1.0
 KEEPALIVE: dict[str, Any] = {"ping_interval": IDLE_TIMEOUT / 3, "idle_timeout": IDLE_TIMEOUT}
 BLOCKED = 5 * IDLE_TIMEOUT
 
@@ -158,11 +158,11 @@ def others_run(host: Host, waiting: Callable[[], object], at_least: float) -> fl
 
 
 def wait_in_drain(host: Host) -> float:
-    return others_run(host, lambda: host.server.drain_inbound(1, 1000), 0.9)
+    return others_run(host, lambda: host.server.drain_inbound(1, 2500), 2.4)
 
 
 def wait_in_stop(host: Host) -> float:
-    return others_run(host, host.server.stop, 0.5)
+    return others_run(host, host.server.stop, 0.9)
 
 
 def wait_in_publish(host: Host, texts: list[str]) -> float:
@@ -170,15 +170,15 @@ def wait_in_publish(host: Host, texts: list[str]) -> float:
         for text in texts:
             host.server.broadcast("t", text)
 
-    return others_run(host, publish, 0.9)
+    return others_run(host, publish, 1.5)
 
 
 def wait_in_publish_many(host: Host, texts: list[str]) -> float:
-    return others_run(host, lambda: host.server.broadcast_many("t", texts), 0.9)
+    return others_run(host, lambda: host.server.broadcast_many("t", texts), 1.5)
 
 
-LONGEST = 0.4
-"""Seconds that a Python thread may stand still on a machine with two busy cores."""
+LONGEST = 0.8
+"""Seconds that a Python thread may stand still on two busy cores; what it stands beside takes longer."""
 
 
 def test_drain_waits_without_the_gil() -> None:
@@ -213,7 +213,7 @@ def test_a_publisher_that_is_held_back_waits_without_the_gil(
             return len(received) == len(expected)
 
         # Half of it in the time in which the publisher is to be held, in sips.
-        read_together([slow], take, timeout=30, rate=len(expected) / 4, rate_for=2)
+        read_together([slow], take, timeout=30, rate=len(expected) / 6, rate_for=3)
         assert publishing.result(PATIENCE) < LONGEST
         assert received == expected
 
