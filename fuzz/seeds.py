@@ -1,4 +1,4 @@
-"""Writes the seeds of the fuzzer, `corpus/TARGET/NAME.seed`: what it begins with, so that it need not guess a handshake.
+"""Writes the seeds of the fuzzer, `corpus/TARGET/NAME.seed`: so it need not guess a handshake.
 
 Each target's first comment says how it reads its input; here the same is written. Run it after changing it:
 
@@ -18,10 +18,8 @@ FIN = 0x80
 def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes = bytes(4)) -> bytes:
     """A client's frame. The mask is zero unless given: so the fuzzer sees the payload that it changes."""
     first = bytes([(FIN if fin else 0) | opcode])
-    if len(payload) < 126:
-        length = bytes([0x80 | len(payload)])
-    else:
-        length = b"\xfe" + len(payload).to_bytes(2, "big")
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
     return first + length + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
 
 
@@ -35,11 +33,15 @@ def receive() -> dict[str, bytes]:
     text = frame(TEXT, "naïve €😀".encode())
     return {
         "text": case(text, frame(PING, b"?"), text),
-        "masked": case(frame(TEXT, b"hello", mask=b"\x37\xfa\x21\x3d"), frame(BINARY, bytes(range(40)), mask=b"abcd")),
+        "masked": case(
+            frame(TEXT, b"hello", mask=b"\x37\xfa\x21\x3d"), frame(BINARY, bytes(range(40)), mask=b"abcd")
+        ),
         "fragments": case(
             frame(TEXT, "é".encode()[:1], fin=False), frame(PING, b"p"), frame(0, "é".encode()[1:]), text
         ),
-        "pauses": case(text, text, frame(PONG, b""), frame(BINARY, b"x" * 60), cuts=(pause | 9, 2, pause | 70)),
+        "pauses": case(
+            text, text, frame(PONG, b""), frame(BINARY, b"x" * 60), cuts=(pause | 9, 2, pause | 70)
+        ),
         "paused-fragments": case(
             frame(BINARY, b"ab", fin=False), frame(0, b"", fin=False), frame(0, b"c"), text, cuts=(pause | 2,)
         ),
@@ -57,7 +59,7 @@ def receive() -> dict[str, bytes]:
 
 
 def frames() -> dict[str, bytes]:
-    """Limit, step, then frames: kind (opcode, 0x10 final, 0x20 no mask, 0xc0 something wrong), length, pool or bytes."""
+    """Limit, step, then frames: kind (opcode, 0x10 final, 0x20 unmasked, 0xc0 a fault), length, pool or bytes."""
     pool = 0
     short_text, first, middle, last = 0x13, 0x03, 0x00, 0x10
     wrong = 0xC0
@@ -84,7 +86,7 @@ GOOD = {
 
 
 def upgrade() -> dict[str, bytes]:
-    """A choice (lowest bit: a list of changes follows; the others: path and origins are asked for), then a request or changes."""
+    """A choice (1: changes follow, 2: the path counts, 4: the origin counts), then a request or changes."""
 
     def request(choice: int = 0, line: str = "GET /wse HTTP/1.1", **more: str) -> bytes:
         headers = GOOD | {name.replace("_", "-"): value for name, value in more.items()}
@@ -137,6 +139,9 @@ JSON = {
     "escapes": b'{"\\u0063":"\\ud83d\\ude00","k\\"":"\\\\"}',
     "duplicates": b'{"t":"a","t":"b_snapshot"}',
     "list": b'["t","ping"]',
+    "type-list": b'{"t":["x"],"p":1}',
+    "type-object": b'{"t":{"a":"x_snapshot"},"type":"snapshot"}',
+    "type-escaped": b'{"t":"a\\u005fsnapshot"}',
     "trailing": b'{"t":1} tail',
     "broken": b'{"t":"pong",',
     "deep": b'{"a":' + b"[" * 140 + b"]" * 140 + b"}",
@@ -154,7 +159,9 @@ def command() -> dict[str, bytes]:
     }
 
 
-CLAIMS = b'{"sub":"u1","exp":1900000100,"iss":"me","aud":["you"],"nbf":1900000000,"wse_topics":{"allow":["a.*"]}}'
+CLAIMS = (
+    b'{"sub":"u1","exp":1900000100,"iss":"me","aud":["you"],"nbf":1900000000,"wse_topics":{"allow":["a.*"]}}'
+)
 
 
 def jwt() -> dict[str, bytes]:
@@ -196,12 +203,17 @@ def operations() -> dict[str, dict[str, bytes]]:
             "large": bytes([4, 3, 1, 0, 3, 1, 9, 1, 254, 0]) + push_all,
         },
         "wheel": {
-            "in-order": bytes([0, 0, 0, 0, schedule, 1, 40, 0, schedule, 2, 60, 0, advance, 50, 0, advance, 90, 0]),
+            "in-order": bytes(
+                [0, 0, 0, 0, schedule, 1, 40, 0, schedule, 2, 60, 0, advance, 50, 0, advance, 90, 0]
+            ),
             "cancelled": bytes([9, 0, 0, 0, schedule, 1, 40, 0, cancel, 1, advance, 100, 0]),
             "far": bytes([0, 1, 0, 0, schedule, 250, 0xB0, 4, advance, 0, 2, advance, 0xB0, 4]),
         },
         "keyed": {"grow": bytes(range(70)), "grow-and-shrink": bytes([*range(60), *range(160, 220), 255, 3])},
-        "rate": {"burst": bytes([3, 2, 0, 0, 0, 0, 255, 255, 210, 255]), "steady": bytes([1, 0, 7, 0, 0, 0, *([5] * 40)])},
+        "rate": {
+            "burst": bytes([3, 2, 0, 0, 0, 0, 255, 255, 210, 255]),
+            "steady": bytes([1, 0, 7, 0, 0, 0, *([5] * 40)]),
+        },
     }
 
 
@@ -222,7 +234,11 @@ def seeds() -> dict[str, dict[str, bytes]]:
 
 def main() -> None:
     """Writes them all and removes those that are no longer wanted."""
-    wanted = {CORPUS / target / f"{name}.seed": data for target, all_of_it in seeds().items() for name, data in all_of_it.items()}
+    wanted = {
+        CORPUS / target / f"{name}.seed": data
+        for target, all_of_it in seeds().items()
+        for name, data in all_of_it.items()
+    }
     for path in set(CORPUS.glob("*/*.seed")) - wanted.keys():
         path.unlink()
     for path, data in wanted.items():

@@ -88,7 +88,7 @@ fn payload(input: &mut Unstructured<'_>, pool: &mut Pool, opcode: u8) -> Result<
         27 => 125,
         28 => 126,
         29 => 127,
-        30 | 31 if opcode == 8 => return Ok([&input.bytes(2)?[..], b"why \xc3\xa9"].concat()),
+        30 | 31 if opcode == 8 => return Ok([input.bytes(2)?, b"why \xc3\xa9"].concat()),
         30 | 31 => usize::from(input.arbitrary::<u16>()?) % 2000,
         short => short,
     };
@@ -196,7 +196,7 @@ fn close(payload: &[u8]) -> std::result::Result<Seen, ProtocolError> {
         };
     };
     let code = u16::from_be_bytes(*code);
-    let reserved = matches!(code, 1004 | 1005 | 1006) || (1015..3000).contains(&code);
+    let reserved = matches!(code, 1004..=1006) || (1015..3000).contains(&code);
     if !(1000..5000).contains(&code) || reserved {
         return Err(ProtocolError::BadClose);
     }
