@@ -387,8 +387,8 @@ assert connected.wait(10)
 DRAIN_UNTIL_INTERRUPTED = """
 server.enable_drain_mode()
 server.start()
-print(server.port, flush=True)
 try:
+    print(server.port, flush=True)
     while True:
         server.drain_inbound(256, 60_000)
 except KeyboardInterrupt:

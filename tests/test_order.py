@@ -161,8 +161,8 @@ def test_every_way_to_speak_to_a_connection_keeps_the_order_of_the_calls(node: S
             clients = [open_clients.enter_context(Client(node.port, name)) for name in names]
             spoken = [node.begin(speak_in_every_way, name, hash_of(name)) for name in names]
             for client, speaking in zip(clients, spoken, strict=True):
-                said = speaking.result(PATIENCE)
                 *frames, last = client.frames_to_the_end()
+                said = speaking.result(PATIENCE)
                 heard = [(opcode, payload.decode()) for opcode, payload in frames]
                 mine = [
                     (opcode, text)
