@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -160,8 +161,9 @@ def test_every_way_to_speak_to_a_connection_keeps_the_order_of_the_calls(node: S
             names = [f"{turn}-{n}" for n in range(MIXED_CLIENTS)]
             clients = [open_clients.enter_context(Client(node.port, name)) for name in names]
             spoken = [node.begin(speak_in_every_way, name, hash_of(name)) for name in names]
-            for client, speaking in zip(clients, spoken, strict=True):
-                *frames, last = client.frames_to_the_end()
+            with ThreadPoolExecutor(len(clients)) as pool:
+                read = list(pool.map(Client.frames_to_the_end, clients))
+            for client, (*frames, last), speaking in zip(clients, read, spoken, strict=True):
                 said = speaking.result(PATIENCE)
                 heard = [(opcode, payload.decode()) for opcode, payload in frames]
                 mine = [
