@@ -25,7 +25,8 @@ MESSAGES = 250_000
 
 @pytest.fixture
 def node() -> Iterator[ServerProcess]:
-    with ServerProcess() as running:
+    # No pings, so that what comes is what was published.
+    with ServerProcess(ping_interval=3600.0, idle_timeout=7200.0) as running:
         yield running
 
 
