@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,3 +35,12 @@ def free_port() -> int:
 def repository() -> Path:
     """The directory with the README."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Lets the programs that tests start be interrupted, also where the suite itself was started in the background.
+
+    A shell without job control starts such a command with SIGINT ignored, and what is ignored is inherited.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
