@@ -38,7 +38,7 @@ def repository() -> Path:
 
 
 def pytest_configure() -> None:
-    """Lets the programs that tests start be interrupted, also where the suite itself was started in the background.
+    """Lets the programs that tests start be interrupted, also where the suite runs in the background.
 
     A shell without job control starts such a command with SIGINT ignored, and what is ignored is inherited.
     """
