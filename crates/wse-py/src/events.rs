@@ -8,10 +8,12 @@ use wse_core::ConnId;
 use wse_node::Server;
 use wse_node::events::{Event, EventKind, Taken};
 
+use crate::gc;
+
 /// JSON as Python's own parser reads it; what it would not give back alike is refused.
 const JSON: PythonParse = PythonParse {
     allow_inf_nan: false,
-    cache_mode: StringCacheMode::Keys,
+    cache_mode: StringCacheMode::All,
     partial_mode: PartialMode::Off,
     catch_duplicate_keys: false,
     float_mode: FloatMode::Float,
@@ -79,7 +81,11 @@ impl<'py> Converter<'py> {
     /// One event as `drain_inbound` gives it.
     pub(crate) fn tuple(&mut self, taken: &Taken, event: &Event) -> PyResult<Bound<'py, PyTuple>> {
         let Converted { kind, conn, data } = self.convert(taken, event)?;
-        PyTuple::new(self.py, [kind.name(self.py).as_any(), conn.as_any(), &data])
+        let tuple = PyTuple::new(self.py, [kind.name(self.py).as_any(), conn.as_any(), &data])?;
+        if !matches!(kind, Kind::Msg) {
+            gc::untrack(&tuple);
+        }
+        Ok(tuple)
     }
 
     fn conn(&mut self, id: ConnId) -> Bound<'py, PyString> {
@@ -163,6 +169,7 @@ pub(crate) fn id_text<'py>(py: Python<'py>, id: ConnId, run: u64) -> Bound<'py, 
 
 /// Events as `drain_inbound` returns them.
 pub(crate) fn list<'py>(py: Python<'py>, taken: &[Taken], run: u64) -> PyResult<Bound<'py, PyList>> {
+    let _paused = gc::Paused::new(py);
     let mut converter = Converter::new(py, run);
     let mut out = Vec::with_capacity(taken.iter().map(|part| part.events().len()).sum());
     for part in taken {

@@ -5,6 +5,7 @@ mod arguments;
 mod callbacks;
 mod ending;
 mod events;
+mod gc;
 mod logging;
 mod options;
 mod server;

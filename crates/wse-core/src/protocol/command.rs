@@ -1,6 +1,9 @@
 //! What a text message from a client is: a word of the protocol, or the application's own.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memchr;
+use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 
 use super::scan::Members;
@@ -28,6 +31,9 @@ pub enum Command {
 #[must_use]
 #[inline]
 pub fn strip_prefix(text: &str) -> &str {
+    if !text.starts_with(['W', 'S', 'U']) {
+        return text;
+    }
     for prefix in ["WSE", "S", "U"] {
         if let Some(rest) = text.strip_prefix(prefix)
             && rest.starts_with('{')
@@ -59,7 +65,7 @@ impl Command {
             }
         }
         let ours = matches!(kind, Some(b"\"ping\"" | b"\"pong\"" | b"\"PONG\"" | b"\"client_hello\""));
-        if ours || may_say_more(text.as_bytes(), members.position()) {
+        if ours || (kind.is_some() && may_say_more(text.as_bytes(), members.position())) {
             return Self::parse_whole(text);
         }
         Self::Application
@@ -83,8 +89,10 @@ impl Command {
 
 /// Whether there may be another `t` behind the one that was read, or any letter written as an escape (`\u00..`).
 fn may_say_more(text: &[u8], read: usize) -> bool {
-    let rest = text.get(read..).unwrap_or_default();
-    memmem::find(rest, b"\"t\"").is_some() || memmem::find(text, b"\\u00").is_some()
+    static ANOTHER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"t\""));
+    let escape =
+        || memchr(b'\\', text).is_some_and(|at| text[at..].windows(4).any(|window| window == b"\\u00"));
+    ANOTHER.find(text.get(read..).unwrap_or_default()).is_some() || escape()
 }
 
 #[cfg(test)]
