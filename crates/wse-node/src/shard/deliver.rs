@@ -71,13 +71,13 @@ impl Shard {
         messages: u32,
         line: &mut Line,
     ) {
-        let limit = self.shared.options.max_outbound_queue_bytes;
+        let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
         let mut over = std::mem::take(&mut self.over);
         let mut standing = Standing::default();
         let mut receivers = 0;
         self.for_receivers(audience, |slot, conn| {
             conn.outbox.push(run, start, end);
-            standing.count(conn);
+            standing.count(conn, now_ms);
             receivers += 1;
             note(slot, conn, limit, line, &mut over);
         });
@@ -147,7 +147,7 @@ impl Shard {
 
     /// Gives those that receive nothing else the whole group at once; the others are noted for later.
     fn deliver_group(&mut self, group: &mut Group, run: &Run, line: &mut Line) {
-        let limit = self.shared.options.max_outbound_queue_bytes;
+        let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
         let mut over = std::mem::take(&mut self.over);
         let mut joined: Option<(Run, u32, u32)> = None;
         let pool = self.pool.clone();
@@ -162,7 +162,7 @@ impl Shard {
                 conn.outbox.push(run, *start, *end);
                 note(slot, conn, limit, line, &mut over);
             }
-            standing.count(conn);
+            standing.count(conn, now_ms);
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(group.messages) * receivers);

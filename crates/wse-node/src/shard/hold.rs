@@ -3,7 +3,8 @@
 //! Waiting for the shards alone would let a flood run every client into its limit; waiting for the slowest would let one reader rule
 //! all. So publishers wait while more than half of the subscribers are over a megabyte behind, as long as the topic moves at all. Where
 //! nothing moves they are only slowed down: readers that stood still for a moment are not cut by the flood of that moment, and those
-//! that have stopped for good hold nobody up. The rest is the slow-client policy.
+//! that have stopped for good hold nobody up. Slowed down they are too while a reader that does read has used up half of its limit: one
+//! that fell behind for a moment catches up, one that is too slow for good is cut all the same. The rest is the slow-client policy.
 
 use std::sync::Arc;
 
@@ -27,15 +28,21 @@ pub(super) struct Standing {
     receivers: usize,
     far_behind: usize,
     wrote_ms: u64,
+    /// The most that waits for one that was written to in the last [`MOVING_MS`].
+    worst_moving: usize,
 }
 
 impl Standing {
     #[inline]
-    pub(super) fn count(&mut self, conn: &Conn) {
+    pub(super) fn count(&mut self, conn: &Conn, now_ms: u64) {
         self.receivers += 1;
-        if conn.outbox.bytes() > FAR_BEHIND {
+        let behind = conn.outbox.bytes();
+        if behind > FAR_BEHIND {
             self.far_behind += 1;
             self.wrote_ms = self.wrote_ms.max(conn.wrote_ms);
+            if now_ms.saturating_sub(conn.wrote_ms) < MOVING_MS {
+                self.worst_moving = self.worst_moving.max(behind);
+            }
         }
     }
 
@@ -43,9 +50,11 @@ impl Standing {
         self.far_behind * 2 > self.receivers
     }
 
-    fn must_hold(&self, now_ms: u64, at_least_until_ms: u64) -> bool {
-        self.most_are_far_behind()
-            && (now_ms < at_least_until_ms || now_ms.saturating_sub(self.wrote_ms) < MOVING_MS)
+    /// `limit` is what one client may be behind.
+    fn must_hold(&self, now_ms: u64, at_least_until_ms: u64, limit: usize) -> bool {
+        let most = self.most_are_far_behind();
+        let moves = now_ms.saturating_sub(self.wrote_ms) < MOVING_MS;
+        (most && moves) || ((most || self.worst_moving > limit / 2) && now_ms < at_least_until_ms)
     }
 }
 
@@ -67,7 +76,9 @@ impl Shard {
     /// Decides after a delivery of so many bytes whether publishers of this audience must wait.
     pub(super) fn judge(&mut self, audience: &Arc<Audience>, standing: Standing, bytes: u64) {
         let at_least_until_ms = self.now_ms + bytes / STANDSTILL_BYTES_PER_MS;
-        if standing.must_hold(self.now_ms, at_least_until_ms) && audience.hold(usize::from(self.index), true)
+        let limit = self.shared.options.max_outbound_queue_bytes;
+        if standing.must_hold(self.now_ms, at_least_until_ms, limit)
+            && audience.hold(usize::from(self.index), true)
         {
             self.holds.held.push((audience.clone(), at_least_until_ms));
             self.holds.next_ms.get_or_insert(self.now_ms + pause_ms(standing.receivers));
@@ -79,13 +90,14 @@ impl Shard {
         if self.holds.next_ms.is_none_or(|at| self.now_ms < at) {
             return;
         }
+        let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
         let held = std::mem::take(&mut self.holds.held);
         let (mut still, mut receivers, mut opened) = (Vec::new(), 0, false);
         for (audience, at_least_until_ms) in held {
             let mut standing = Standing::default();
-            self.for_receivers(&audience, |_, conn| standing.count(conn));
+            self.for_receivers(&audience, |_, conn| standing.count(conn, now_ms));
             receivers += standing.receivers;
-            if standing.must_hold(self.now_ms, at_least_until_ms) && !self.shared.is_stopping() {
+            if standing.must_hold(now_ms, at_least_until_ms, limit) && !self.shared.is_stopping() {
                 still.push((audience, at_least_until_ms));
             } else {
                 audience.hold(usize::from(self.index), false);
