@@ -59,7 +59,7 @@ def receive() -> dict[str, bytes]:
 
 
 def frames() -> dict[str, bytes]:
-    """Limit, step, then frames: a kind (opcode, 0x10 final, 0x20 zero mask, 0xc0 a fault), a length, a payload."""
+    """Limit, step, then frames: kind (opcode, 0x10 final, 0x20 zero mask, 0xc0 a fault), length, payload."""
     pool = 0
     short_text, first, middle, last = 0x13, 0x03, 0x00, 0x10
     wrong = 0xC0
