@@ -17,8 +17,10 @@ use crate::events::Resume;
 use crate::people::ConnectionQuery;
 use crate::topics::Audience;
 
-/// Bytes that publishers may put into an inbox before they wait: what a shard takes at once at the most, more or less.
-pub(crate) const CAPACITY: usize = 256 * 1024;
+/// Bytes from which publishers wait for the shard: few enough to be still in the cache of a core when the last receiver gets them.
+pub(crate) const CAPACITY: usize = 64 * 1024;
+/// The same for messages that come ready by the hundred: there the lock and the waking cost more than the cache saves.
+pub(crate) const MANY_CAPACITY: usize = 256 * 1024;
 
 /// One thing to do; ranges lie in the bytes that came with it.
 #[derive(Debug)]
@@ -120,7 +122,11 @@ impl State {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= CAPACITY
+        self.has(CAPACITY)
+    }
+
+    fn has(&self, bytes: usize) -> bool {
+        self.bytes.len() >= bytes
     }
 }
 
@@ -144,8 +150,17 @@ impl Inbox {
 
     /// Puts something in, waiting until there is room.
     pub(crate) fn put(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
+        self.put_below(CAPACITY, put)
+    }
+
+    /// Puts many messages in at once, waiting until there is room for such.
+    pub(crate) fn put_many(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
+        self.put_below(MANY_CAPACITY, put)
+    }
+
+    fn put_below(&self, capacity: usize, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
         let mut state = self.state.lock();
-        while state.is_full() && !state.closed {
+        while state.has(capacity) && !state.closed {
             state.waiting += 1;
             self.room.wait(&mut state);
             state.waiting -= 1;

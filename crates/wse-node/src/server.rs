@@ -270,7 +270,7 @@ impl Server {
             while shards != 0 {
                 let shard = shards.trailing_zeros();
                 shards &= shards - 1;
-                let _ = shared.shards[shard as usize].inbox.put(|state| {
+                let _ = shared.shards[shard as usize].inbox.put_many(|state| {
                     messages[at..at + portion].iter().for_each(|message| state.publish(&audience, *message));
                 });
             }
@@ -358,7 +358,7 @@ fn portion(messages: &[Message<'_>]) -> usize {
     let mut bytes = 0;
     let fits = messages.iter().take_while(|message| {
         bytes += message.len();
-        bytes <= crate::inbox::CAPACITY
+        bytes <= crate::inbox::MANY_CAPACITY
     });
     fits.count().max(1)
 }
