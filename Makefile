@@ -142,6 +142,10 @@ wheel-smoke: $(VENV)/.ready ## the wheel in fresh environments under every CPyth
 fuzz: ## fuzz the parsers for MINUTES (10), shared among the targets
 	$(SHELL) fuzz/run.sh $$(($(MINUTES) * 60))
 
+.PHONY: fuzz-each
+fuzz-each: ## fuzz each target for MINUTES, two at a time; the table is kept in fuzz/results
+	$(SHELL) fuzz/run.sh each $$(($(MINUTES) * 60))
+
 .PHONY: fuzz-short
 fuzz-short:
 	$(SHELL) fuzz/run.sh 30

@@ -115,6 +115,67 @@ def upgrade() -> dict[str, bytes]:
     }
 
 
+# Operations of `connection`, each with its argument.
+ARRIVE, ALL_ARRIVES, SOCKET_TAKES, ROOM = 0, bytes([4]), 5, 7
+PUBLISH, CLOSE_HERE, NETWORK = 8, 10, 11
+
+
+def connection() -> dict[str, bytes]:
+    """Message limit, outbound limit, 1 if the client says its request too, operations, what the client says."""
+
+    def play(*operations: bytes, says: bytes = b"", limit: int = 3, outbound: int = 1, raw: int = 0) -> bytes:
+        all_of_them = b"".join(operations)
+        return bytes([limit, outbound, raw, len(all_of_them)]) + all_of_them + says
+
+    def step(operation: int, *arguments: int) -> bytes:
+        return bytes([operation, *arguments])
+
+    room, wide = step(ROOM, 200), step(SOCKET_TAKES, 255)
+    text, ping = frame(TEXT, "naïve €😀".encode()), frame(PING, b"?")
+    cut = frame(TEXT, b"two ", fin=False) + ping + frame(0, b"parts")
+    word = frame(TEXT, b'{"t":"ping","p":{"timestamp":12}}')
+    closing = frame(CLOSE, b"\x03\xe8bye")
+    return {
+        "echo": play(room, wide, ALL_ARRIVES, says=text + ping + word + closing),
+        "piecemeal": play(
+            room, wide, ALL_ARRIVES, step(ARRIVE, 3), step(ARRIVE, 9), says=cut + text + closing
+        ),
+        "no-room": play(wide, ALL_ARRIVES, room, step(ROOM, 1), step(ROOM, 1), says=text * 3 + ping),
+        "slow-reader": play(
+            room,
+            step(SOCKET_TAKES, 20),
+            ALL_ARRIVES,
+            step(PUBLISH, 2, 0, 1),
+            step(PUBLISH, 1, 0, 3),
+            step(SOCKET_TAKES, 9),
+            wide,
+            says=ping * 4,
+            outbound=2,
+        ),
+        "too-slow": play(
+            room, step(SOCKET_TAKES, 30), ALL_ARRIVES, *[step(PUBLISH, 1, 0, 3)] * 6, wide, says=text
+        ),
+        "closed-here": play(room, wide, ALL_ARRIVES, step(CLOSE_HERE, 3), says=text + closing),
+        "closed-in-a-message": play(
+            room,
+            wide,
+            step(ARRIVE, 200),
+            step(CLOSE_HERE, 0),
+            ALL_ARRIVES,
+            says=frame(BINARY, b"x" * 900) + closing,
+        ),
+        "violation": play(
+            room, step(SOCKET_TAKES, 30), ALL_ARRIVES, wide, says=ping * 3 + b"\x83\x80\0\0\0\0" + text
+        ),
+        "too-large": play(room, wide, ALL_ARRIVES, says=text + frame(BINARY, b"12345") * 9, limit=1),
+        "half-closed": play(room, ALL_ARRIVES, step(NETWORK, 0), wide, says=text),
+        "plain": play(wide, ALL_ARRIVES, says=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", raw=1),
+        "no-http": play(
+            ALL_ARRIVES, step(SOCKET_TAKES, 10), step(NETWORK, 0), wide, says=b"\x16\x03\x01", raw=1
+        ),
+    }
+
+
 def topic() -> dict[str, bytes]:
     """A pattern, a line break, a topic."""
     return {
@@ -223,6 +284,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "receive": receive(),
         "frames": frames(),
         "upgrade": upgrade(),
+        "connection": connection(),
         "topic": topic(),
         "category": JSON,
         "command": command(),

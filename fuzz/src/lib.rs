@@ -1,5 +1,8 @@
 //! What several targets share: the client's side of RFC 6455, and what a server heard.
 
+pub mod connection;
+pub mod ledger;
+
 use wse_core::websocket::Incoming;
 
 /// One thing that the receiver handed on, kept for comparison.

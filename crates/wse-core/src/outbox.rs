@@ -122,13 +122,18 @@ impl<R: Run> Outbox<R> {
     }
 
     /// Drops all but the remainder of a frame of which the client has a part already, so that another frame may follow; returns the
-    /// bytes dropped.
+    /// bytes dropped. The head of an HTTP answer is kept, begun or not.
     pub fn cut_at_boundary(&mut self) -> usize {
         self.rest = None;
         let before = self.bytes;
         let Some(first) = &mut self.first else { return 0 };
         let frames = first.run.bytes();
         let mut boundary = first.boundary as usize;
+        // A frame of the server begins with a set bit; what does not is the head of its HTTP answer, without which no frame means anything.
+        if frames.get(boundary).is_some_and(|first| first & 0x80 == 0) {
+            boundary = memchr::memmem::find(&frames[boundary..], b"\r\n\r\n")
+                .map_or(first.end as usize, |blank_line| boundary + blank_line + 4);
+        }
         while boundary < first.start as usize {
             boundary += server_frame_len(&frames[boundary..]);
         }
@@ -160,6 +165,25 @@ mod tests {
         }
         fn same(&self, other: &Self) -> bool {
             Rc::ptr_eq(self, other)
+        }
+    }
+
+    #[test]
+    fn a_cut_keeps_the_head_of_the_upgrade() {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+        for sent in 0..head.len() + 4 {
+            let mut bytes = head.to_vec();
+            write_frame(&mut bytes, Opcode::Text, b"hello");
+            write_frame(&mut bytes, Opcode::Text, b"again");
+            let frame = (bytes.len() - head.len()) / 2;
+            let mut outbox = Outbox::default();
+            let bytes = Rc::new(bytes);
+            outbox.push(&bytes, 0, bytes.len() as u32);
+            outbox.advance(sent);
+            let end = if sent > head.len() { head.len() + frame } else { head.len() };
+            assert_eq!(outbox.cut_at_boundary(), bytes.len() - end, "{sent}");
+            assert_eq!(outbox.pieces().collect::<Vec<_>>().concat(), bytes[sent..end], "{sent}");
+            assert_eq!(outbox.cut_at_boundary(), 0, "a second cut finds nothing more to drop");
         }
     }
 
