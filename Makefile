@@ -9,6 +9,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 
 MINUTES ?= 10
+SOAK ?= release
 DEMO ?=
 BENCH ?=
 
@@ -155,6 +156,10 @@ fuzz-short:
 .PHONY: bench
 bench: doctor build-release ## this build, the earlier release and the floor, interleaved (BENCH="--rounds 9")
 	$(RELEASE_VENV)/bin/python benches/run.py $(BENCH)
+
+.PHONY: soak
+soak: $(if $(filter checked,$(SOAK)),build,build-release) ## clients of every kind for MINUTES (10), and what is left (SOAK=checked)
+	PYTHONPATH=tools $(if $(filter checked,$(SOAK)),$(BIN),$(RELEASE_VENV)/bin)/python -m soak --minutes $(MINUTES) $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments included
