@@ -143,8 +143,8 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     ),
     (
         NotImplementedError,
-        {"compression": "full"},
-        "compression='full' is not built yet; for now compression must be 'off' or 'shared'",
+        {"slow_client": "gap"},
+        "slow_client='gap' is not built yet; for now slow_client must be 'heal' or 'close'",
     ),
     (
         NotImplementedError,
@@ -283,7 +283,6 @@ def test_both_ends_of_a_range_belong_to_it(option: Option) -> None:
 NOT_BUILT: list[tuple[str, Any]] = [
     ("recovery_enabled", True),
     ("presence_enabled", True),
-    ("compression", "full"),
     ("slow_client", "gap"),
     ("jwks", "https://issuer.example.com/jwks.json"),
     ("api_key", SECRET),

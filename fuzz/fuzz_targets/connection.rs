@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use wse_core::http::Head;
 use wse_core::http::request::MAX_HEAD_BYTES;
 use wse_core::websocket::frame::{MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD, write_frame};
-use wse_core::websocket::{Flow, Opcode, ProtocolError, Receiver};
+use wse_core::websocket::{Flow, Inflation, Opcode, ProtocolError, Receiver};
 use wse_fuzz::Seen;
 use wse_fuzz::connection::{Connection, Memory, Phase, READ_BYTES, Reason};
 use wse_fuzz::ledger::Out;
@@ -211,7 +211,7 @@ impl Play {
         };
         let (mut heard, mut receiver) = (Vec::new(), Receiver::default());
         let mut stream = self.said[end..self.delivered].to_vec();
-        let flow = receiver.receive(&mut stream, self.limit, |incoming| {
+        let flow = receiver.receive(&mut stream, self.limit, Inflation::Refused, |incoming| {
             heard.push(Seen::from(&incoming));
             Flow::Continue
         });

@@ -7,7 +7,7 @@
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use wse_core::websocket::{Flow, ProtocolError, Receiver};
+use wse_core::websocket::{Flow, Inflation, ProtocolError, Receiver};
 use wse_fuzz::{LengthForm, Seen, write_client_frame};
 
 /// Characters of one to four bytes. Text goes round and round in it: each fragment takes up where the last one ended, so that
@@ -106,7 +106,7 @@ fn receive(frames: &[Frame], limit: usize, step: usize) -> Story {
     // Many pieces, but not a hundred thousand.
     for piece in stream.chunks(step.max(stream.len() / 512)) {
         let mut data = [receiver.tail(), piece].concat();
-        let flow = receiver.receive(&mut data, limit, |incoming| {
+        let flow = receiver.receive(&mut data, limit, Inflation::Refused, |incoming| {
             heard.push(Seen::from(&incoming));
             Flow::Continue
         });

@@ -9,7 +9,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wse_core::websocket::frame::{MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD};
-use wse_core::websocket::{Flow, ProtocolError, Receiver};
+use wse_core::websocket::{Flow, Inflation, ProtocolError, Receiver};
 use wse_fuzz::Seen;
 
 /// Around every border of the three forms of length.
@@ -109,7 +109,7 @@ impl Client {
     }
 
     fn receive(&mut self, data: &mut [u8], pause: &mut bool) -> Result<Flow, ProtocolError> {
-        self.receiver.receive(data, self.limit, |incoming| {
+        self.receiver.receive(data, self.limit, Inflation::Refused, |incoming| {
             let seen = Seen::from(&incoming);
             if seen.is_message() && std::mem::take(pause) {
                 return Flow::Pause;

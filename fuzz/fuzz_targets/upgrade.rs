@@ -12,6 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use sha1::{Digest, Sha1};
 use wse_core::http::request::MAX_HEAD_BYTES;
 use wse_core::http::{Head, Origins, Request, Response};
+use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::{Policy, Upgrade};
 
 fuzz_target!(|input: &[u8]| {
@@ -32,6 +33,7 @@ fn policy(choice: u8) -> Policy {
         } else {
             &["https://a.test", "http://b.test:80"][..]
         }),
+        compression: [Mode::Off, Mode::Shared, Mode::Full][usize::from(choice >> 2) % 3],
     }
 }
 

@@ -13,7 +13,7 @@ use wse_core::websocket::Receiver;
 use wse_core::websocket::close::write_close;
 use wse_core::websocket::frame::write_frame;
 use wse_core::websocket::upgrade::{self, Policy, Upgrade};
-use wse_core::websocket::{Flow, Incoming, Opcode, ProtocolError};
+use wse_core::websocket::{Flow, Incoming, Inflation, Opcode, ProtocolError};
 
 use crate::Seen;
 use crate::ledger::{Ledger, Out};
@@ -225,7 +225,7 @@ impl Connection {
     fn take_frames(&mut self, buffer: &mut [u8]) {
         let mut receiver = std::mem::take(&mut self.receiver);
         let (mut replies, mut closed) = (Vec::new(), None);
-        let flow = receiver.receive(buffer, self.max_message_size, |incoming| {
+        let flow = receiver.receive(buffer, self.max_message_size, Inflation::Refused, |incoming| {
             self.take(&incoming, &mut replies, &mut closed)
         });
         self.receiver = receiver;
@@ -268,7 +268,7 @@ impl Connection {
 
     fn await_close_frame(&mut self, buffer: &mut [u8]) {
         let mut receiver = std::mem::take(&mut self.receiver);
-        match receiver.receive(buffer, usize::MAX >> 1, |_| Flow::Continue) {
+        match receiver.receive(buffer, usize::MAX >> 1, Inflation::Refused, |_| Flow::Continue) {
             Ok(Flow::Stop) | Err(_) => self.peer_closed = true,
             // A message that never ends must not be collected for nobody.
             Ok(_) if receiver.held_bytes() < READ_BYTES => self.receiver = receiver,

@@ -155,8 +155,7 @@ class ServerOptions(TypedDict, total=False):
     compression: Literal["off", "shared", "full"]
     """How permessage-deflate (RFC 7692) is negotiated with clients that offer it.
 
-    Default: "shared". Unit: mode. Allowed: 'off', 'shared' or 'full'. Not built yet: for now it must be 'off'
-    or 'shared'. 'shared' is accepted and acts as 'off': no extension is negotiated and nothing is compressed.
+    Default: "shared". Unit: mode. Allowed: 'off', 'shared' or 'full'.
     """
     ping_interval: float
     """How often the server pings a client.
@@ -654,17 +653,16 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=("off", "shared", "full"),
         nullable=False,
-        for_now=(
-            "Not built yet: for now it must be 'off' or 'shared'. 'shared' is accepted and acts as 'off': no "
-            "extension is negotiated and nothing is compressed."
-        ),
+        for_now=None,
         group="Limits of one client",
         summary="How permessage-deflate (RFC 7692) is negotiated with clients that offer it.",
         advice=(
-            '"shared" keeps no context on the server, so that a broadcast is compressed once and its bytes '
-            'go to everybody. "full" keeps a context for each client, which compresses similar small '
-            'messages better and costs memory and time per client. "off" is right on a fast network, or '
-            "behind a proxy that compresses."
+            '"shared" compresses each message by itself, in both directions: a broadcast is compressed once '
+            "for each window size that clients asked for, by whoever publishes it, and the bytes go to "
+            'everybody; a quiet client costs nothing more. "full" keeps two contexts for each client, which '
+            "compresses small messages that resemble each other far better and costs a third of a megabyte "
+            'and each client\'s own compression. "off" is right on a fast network. Messages below 128 bytes '
+            'are never compressed in "shared". A client that offers nothing is served plainly in any mode.'
         ),
     ),
     Option(

@@ -68,6 +68,8 @@ class HealthSnapshot(TypedDict):
     """Topics that somebody is subscribed to by name."""
     outbound_queued_bytes: int
     """Bytes that wait to be sent, what several clients wait for counted once."""
+    messages_compressed: int
+    """Messages compressed for all who get them: once for each window size, however many clients."""
     messages_received: int
     """Text and binary messages from clients."""
     messages_sent: int

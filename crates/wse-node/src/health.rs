@@ -26,6 +26,8 @@ pub struct Health {
     pub topics: usize,
     /// Bytes that wait for clients, shared ones counted once.
     pub outbound_bytes: usize,
+    /// Messages compressed for all who get them, once for each window.
+    pub compressions: u64,
     /// Sums since the server started.
     pub totals: Totals,
 }
@@ -41,6 +43,7 @@ impl Health {
             presence_enabled: shared.options.presence_enabled,
             topics: shared.topics.topic_count(),
             outbound_bytes: shared.outbound.load(Relaxed),
+            compressions: shared.compressions.load(Relaxed),
             totals: shared.totals(),
         }
     }
@@ -72,6 +75,7 @@ impl Health {
             "presence_total_users": 0,
             "topics": self.topics,
             "outbound_queued_bytes": self.outbound_bytes,
+            "messages_compressed": self.compressions,
             "messages_received": totals.messages_received,
             "messages_sent": totals.messages_sent,
             "bytes_received": totals.bytes_received,

@@ -15,6 +15,7 @@ use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader};
 
 use crate::events::Resume;
 use crate::people::ConnectionQuery;
+use crate::squeeze::{Lanes, Squeezed, Twins};
 use crate::topics::Audience;
 
 /// Bytes from which publishers wait for the shard: few enough to be still in the cache of a core when the last receiver gets them.
@@ -26,7 +27,7 @@ pub(crate) const MANY_CAPACITY: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// Frames for all who listen.
-    Publish { audience: Arc<Audience>, start: u32, end: u32, messages: u32 },
+    Publish { audience: Arc<Audience>, start: u32, end: u32, messages: u32, twins: Option<Box<Twins>> },
     /// Frames for one connection.
     Send { conn: ConnId, start: u32, end: u32 },
     /// The last frame for one connection, and the end of it.
@@ -68,9 +69,19 @@ pub(crate) struct Inbox {
 pub(crate) struct State {
     pub(crate) entries: Vec<Entry>,
     pub(crate) bytes: Vec<u8>,
+    /// The compressed twins of the messages that have some.
+    lanes: Lanes,
     asleep: bool,
     closed: bool,
     waiting: usize,
+}
+
+/// What a shard took from its inbox.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) lanes: Lanes,
 }
 
 /// Why nothing was put into the inbox.
@@ -94,20 +105,45 @@ impl State {
     }
 
     /// Adds a message for an audience.
-    pub(crate) fn publish(&mut self, to: &Arc<Audience>, message: Message<'_>) {
+    pub(crate) fn publish(&mut self, to: &Arc<Audience>, message: Message<'_>, squeezed: Option<&Squeezed>) {
         let (start, end) = self.frame(message);
-        match self.entries.last_mut() {
-            Some(Entry::Publish { audience, end: last, messages, .. }) if Arc::ptr_eq(audience, to) => {
+        match (self.entries.last_mut(), squeezed) {
+            (Some(Entry::Publish { audience, end: last, messages, twins: None, .. }), None)
+                if Arc::ptr_eq(audience, to) =>
+            {
                 *last = end;
                 *messages += 1;
             }
-            _ => self.entries.push(Entry::Publish { audience: to.clone(), start, end, messages: 1 }),
+            (
+                Some(Entry::Publish { audience, end: last, messages, twins: Some(twins), .. }),
+                Some(squeezed),
+            ) if Arc::ptr_eq(audience, to) && twins.windows() == squeezed.windows() => {
+                *last = end;
+                *messages += 1;
+                self.lanes.append(twins, squeezed);
+            }
+            (_, squeezed) => {
+                let twins = squeezed.map(|squeezed| Box::new(self.lanes.add(squeezed)));
+                let audience = to.clone();
+                self.entries.push(Entry::Publish { audience, start, end, messages: 1, twins });
+            }
         }
     }
 
     /// Adds a message for one connection.
     pub(crate) fn send(&mut self, to: ConnId, message: Message<'_>) {
         let (start, end) = self.frame(message);
+        self.note_send(to, start, end);
+    }
+
+    /// Adds a frame for one connection.
+    pub(crate) fn send_frame(&mut self, to: ConnId, frame: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(frame);
+        self.note_send(to, start, self.bytes.len() as u32);
+    }
+
+    fn note_send(&mut self, to: ConnId, start: u32, end: u32) {
         match self.entries.last_mut() {
             Some(Entry::Send { conn, end: last, .. }) if *conn == to => *last = end,
             _ => self.entries.push(Entry::Send { conn: to, start, end }),
@@ -126,7 +162,7 @@ impl State {
     }
 
     fn has(&self, bytes: usize) -> bool {
-        self.bytes.len() >= bytes
+        self.bytes.len() + self.lanes.len() >= bytes
     }
 }
 
@@ -197,17 +233,18 @@ impl Inbox {
         let _ = self.waker.wake();
     }
 
-    /// For the shard: takes everything, leaving the given empty vectors in its place. When there is nothing and `sleep` is set, the
-    /// next one to put something in wakes the shard.
-    pub(crate) fn take(&self, entries: &mut Vec<Entry>, bytes: &mut Vec<u8>, sleep: bool) -> bool {
+    /// For the shard: takes everything, leaving what is given, which is empty, in its place. When there is nothing and `sleep` is set,
+    /// the next one to put something in wakes the shard.
+    pub(crate) fn take(&self, into: &mut Contents, sleep: bool) -> bool {
         let mut state = self.state.lock();
         state.asleep = false;
         if state.entries.is_empty() {
             state.asleep = sleep;
             return false;
         }
-        std::mem::swap(&mut state.entries, entries);
-        std::mem::swap(&mut state.bytes, bytes);
+        std::mem::swap(&mut state.entries, &mut into.entries);
+        std::mem::swap(&mut state.bytes, &mut into.bytes);
+        std::mem::swap(&mut state.lanes, &mut into.lanes);
         let waiting = state.waiting > 0;
         drop(state);
         if waiting {
@@ -222,6 +259,7 @@ impl Inbox {
         state.closed = true;
         state.entries.clear();
         state.bytes = Vec::new();
+        state.lanes = Lanes::default();
         drop(state);
         self.room.notify_all();
     }

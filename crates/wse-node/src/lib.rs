@@ -14,6 +14,7 @@ mod run;
 pub mod server;
 mod shard;
 mod shared;
+mod squeeze;
 mod stats;
 mod topics;
 

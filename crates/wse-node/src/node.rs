@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use wse_core::auth::{KeyError, Verifier, VerifierConfig};
 use wse_core::http::{Origins, Response};
-use wse_core::options::{OptionError, Options, parse_origins};
+use wse_core::options::{Compression, OptionError, Options, parse_origins};
+use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
 
 use crate::clock::Clock;
@@ -138,7 +139,12 @@ impl Node {
             (None, Some(text)) => Origins::new(&parse_origins(text)?),
             (None, None) => Origins::All,
         };
-        let policy = Policy { path: self.options.path.clone(), origins };
+        let compression = match self.options.compression {
+            Compression::Off => Mode::Off,
+            Compression::Shared => Mode::Shared,
+            Compression::Full => Mode::Full,
+        };
+        let policy = Policy { path: self.options.path.clone(), origins, compression };
         let listener = self.bind()?;
         let address = listener.local_addr()?;
         let count = match self.options.shards {

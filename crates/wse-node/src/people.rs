@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use wse_core::ConnId;
 use wse_core::keyed::{Keyed, KeyedList};
 
+use crate::squeeze::Wire;
 use crate::topics::{Subscription, Topics};
 use wse_core::topic::Filter;
 
@@ -16,6 +17,7 @@ pub(crate) struct Person {
     pub(crate) address: SocketAddr,
     pub(crate) connected_at_ms: u64,
     pub(crate) user_id: Option<Box<str>>,
+    pub(crate) wire: Wire,
     pub(crate) subscriptions: KeyedList<Subscription>,
 }
 
@@ -94,7 +96,7 @@ impl Person {
         if limit > 0 && self.subscriptions.len() >= limit {
             return Subscribed::Limit;
         }
-        let channel = topics.subscribe(filter, shard);
+        let channel = topics.subscribe(filter, shard, self.wire);
         let id = channel.id;
         self.subscriptions.push(Subscription(channel));
         Subscribed::New(id)
@@ -105,14 +107,14 @@ impl Person {
         let id = topics.channel(filter)?.id;
         let at = self.subscriptions.position(id)?;
         let Subscription(channel) = self.subscriptions.swap_remove(at);
-        topics.unsubscribe(&channel, shard);
+        topics.unsubscribe(&channel, shard, self.wire);
         Some(id)
     }
 
     /// Removes everything; the ids of the channels that the shard must forget.
     pub(crate) fn unsubscribe_all(&mut self, topics: &Topics, shard: usize) -> Vec<u64> {
         let channels = self.subscriptions.take();
-        channels.iter().for_each(|Subscription(channel)| topics.unsubscribe(channel, shard));
+        channels.iter().for_each(|Subscription(channel)| topics.unsubscribe(channel, shard, self.wire));
         channels.iter().map(|subscription| subscription.key()).collect()
     }
 

@@ -14,6 +14,7 @@ use wse_core::websocket::frame::MAX_SERVER_HEADER;
 use crate::inbox::{Busy, Entry, Message};
 use crate::people::{ConnectionQuery, Subscribed};
 use crate::shared::Shared;
+use crate::squeeze::{Squeezed, Wire, worthwhile};
 use crate::topics::Audience;
 
 /// A running server. Calls after it has stopped do nothing.
@@ -53,6 +54,8 @@ pub struct ConnectionInfo {
     pub topics: Vec<String>,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
+    /// permessage-deflate was agreed on.
+    pub compressed: bool,
 }
 
 /// A message is longer than any client may be behind.
@@ -66,13 +69,15 @@ pub struct TooLong {
 
 /// Somebody's messages on their way into the inboxes of the shards.
 ///
-/// [`Publication::try_finish`] does all that needs no waiting; [`Publication::finish`] waits where it must.
+/// [`Publication::try_finish`] does all that needs no waiting; [`Publication::finish`] compresses and waits where it must.
 pub struct Publication<'a> {
     shared: &'a Shared,
     to: To,
     message: Message<'a>,
     /// The shards that still have to get it.
     left: u64,
+    /// The windows for which it is to be compressed.
+    windows: u8,
 }
 
 #[derive(Clone)]
@@ -193,6 +198,7 @@ impl Server {
             connected_at: person.connected_at_ms as f64 / 1000.0,
             topics: person.topic_names(),
             queued_bytes: 0,
+            compressed: person.wire != Wire::Plain,
         })?;
         let (answer, answered) = sync_channel(1);
         let asked = shard.inbox.put_now(|state| state.entries.push(Entry::Query { conn, answer }));
@@ -244,6 +250,7 @@ impl Server {
         let to = |conn: ConnId| Publication {
             shared: &self.0,
             to: To::Connection(conn),
+            windows: worthwhile(&message, || self.0.windows_of(conn)),
             message,
             left: 1 << conn.shard,
         };
@@ -266,12 +273,17 @@ impl Server {
                 shared.wait_while_held(&audience);
             }
             let portion = portion(&messages[at..]);
+            let squeezed: Vec<Option<Squeezed>> = messages[at..at + portion]
+                .iter()
+                .map(|message| shared.squeeze(message, worthwhile(message, || audience.windows())))
+                .collect();
             let mut shards = audience.shards();
             while shards != 0 {
                 let shard = shards.trailing_zeros();
                 shards &= shards - 1;
                 let _ = shared.shards[shard as usize].inbox.put_many(|state| {
-                    messages[at..at + portion].iter().for_each(|message| state.publish(&audience, *message));
+                    let messages = messages[at..at + portion].iter().zip(&squeezed);
+                    messages.for_each(|(message, twin)| state.publish(&audience, *message, twin.as_ref()));
                 });
             }
             at += portion;
@@ -304,7 +316,8 @@ fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Too
 impl<'a> Publication<'a> {
     fn new(shared: &'a Shared, audience: Arc<Audience>, message: Message<'a>) -> Self {
         let left = audience.shards();
-        Self { shared, to: To::Audience(audience), message, left }
+        let windows = worthwhile(&message, || audience.windows());
+        Self { shared, to: To::Audience(audience), message, left, windows }
     }
 
     /// Puts the message into every inbox that takes it at once; true when that were all.
@@ -315,12 +328,15 @@ impl<'a> Publication<'a> {
         {
             return self.shared.is_stopping();
         }
+        if self.windows != 0 {
+            return false;
+        }
         let mut left = self.left;
         while left != 0 {
             let shard = left.trailing_zeros();
             left &= left - 1;
             let inbox = &self.shared.shards[shard as usize].inbox;
-            match inbox.try_put(|state| self.put(state)) {
+            match inbox.try_put(|state| self.put(state, None)) {
                 Ok(()) | Err(Busy::Closed) => self.left &= !(1 << shard),
                 Err(Busy::Full) => {}
             }
@@ -335,20 +351,22 @@ impl<'a> Publication<'a> {
         {
             self.shared.wait_while_held(audience);
         }
+        let squeezed = self.shared.squeeze(&self.message, self.windows);
         while self.left != 0 {
             let shard = self.left.trailing_zeros();
             let inbox = &self.shared.shards[shard as usize].inbox;
             // An inbox that is closed needs nothing any more.
-            let _ = inbox.put(|state| self.put(state));
+            let _ = inbox.put(|state| self.put(state, squeezed.as_ref()));
             self.left &= self.left - 1;
         }
     }
 
     #[inline]
-    fn put(&self, state: &mut crate::inbox::State) {
-        match &self.to {
-            To::Audience(audience) => state.publish(audience, self.message),
-            To::Connection(conn) => state.send(*conn, self.message),
+    fn put(&self, state: &mut crate::inbox::State, squeezed: Option<&Squeezed>) {
+        match (&self.to, squeezed) {
+            (To::Audience(audience), squeezed) => state.publish(audience, self.message, squeezed),
+            (To::Connection(conn), None) => state.send(*conn, self.message),
+            (To::Connection(conn), Some(squeezed)) => state.send_frame(*conn, squeezed.only()),
         }
     }
 }

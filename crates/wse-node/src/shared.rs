@@ -1,21 +1,24 @@
 //! What the shards of one running server and the threads of the application share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
+use wse_core::ConnId;
 use wse_core::auth::Verifier;
 use wse_core::http::Response;
 use wse_core::options::Options;
 use wse_core::rate::Rate;
+use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
 
 use crate::clock::Clock;
 use crate::events::Events;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Message};
 use crate::people::People;
+use crate::squeeze::{Deflaters, Squeezed, Wire};
 use crate::stats::{Stats, Totals};
 use crate::topics::{Audience, Topics};
 
@@ -46,6 +49,9 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// Bytes of all runs that some client still has to be sent, each counted once.
     pub(crate) outbound: AtomicUsize,
+    /// Messages compressed for all who get them: one for each window, however many clients.
+    pub(crate) compressions: AtomicU64,
+    pub(crate) deflaters: Deflaters,
     pub(crate) stopping: AtomicBool,
     gate: Gate,
 }
@@ -93,6 +99,8 @@ impl Shared {
             shards,
             connections: AtomicUsize::new(0),
             outbound: AtomicUsize::new(0),
+            compressions: AtomicU64::new(0),
+            deflaters: Deflaters::default(),
             stopping: AtomicBool::new(false),
             gate: Gate::default(),
         }
@@ -134,6 +142,23 @@ impl Shared {
         }
         self.connections.fetch_sub(1, Ordering::Relaxed);
         false
+    }
+
+    /// The window with which one connection wants its messages compressed, as a bit.
+    pub(crate) fn windows_of(&self, conn: ConnId) -> u8 {
+        if self.policy.compression == Mode::Off {
+            return 0;
+        }
+        let wire = self.shards[usize::from(conn.shard)].people.with(conn, |person| person.wire);
+        wire.map_or(0, Wire::windows)
+    }
+
+    /// Compresses a message for these windows, if there are any.
+    pub(crate) fn squeeze(&self, message: &Message<'_>, windows: u8) -> Option<Squeezed> {
+        (windows != 0).then(|| {
+            self.compressions.fetch_add(u64::from(windows.count_ones()), Ordering::Relaxed);
+            self.deflaters.squeeze(message, windows)
+        })
     }
 
     pub(crate) fn totals(&self) -> Totals {

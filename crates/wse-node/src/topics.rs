@@ -3,14 +3,17 @@
 //! The subscribers themselves are known to their shards alone. A publisher looks a topic up, gets its [`Audience`], and writes to
 //! the inbox of each shard that it names.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use wse_core::keyed::Keyed;
 use wse_core::topic::{Filter, matches};
+use wse_core::websocket::deflate::Window;
+
+use crate::squeeze::Wire;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
 #[derive(Debug)]
@@ -23,20 +26,41 @@ pub(crate) struct Channel {
     shards: AtomicU64,
     /// Subscribers of each shard.
     counts: Box<[AtomicU32]>,
+    /// A bit for each window with which a subscriber wants its messages compressed, and how many want it.
+    windows: AtomicU8,
+    window_counts: OnceLock<Box<[AtomicU32; Window::COUNT]>>,
 }
 
 impl Channel {
     fn new(id: u64, name: &str, shards: usize) -> Arc<Self> {
         let counts = (0..shards).map(|_| AtomicU32::new(0)).collect();
-        Arc::new(Self { id, name: name.into(), shards: AtomicU64::new(0), counts })
+        Arc::new(Self {
+            id,
+            name: name.into(),
+            shards: AtomicU64::new(0),
+            counts,
+            windows: AtomicU8::new(0),
+            window_counts: OnceLock::new(),
+        })
     }
 
-    fn add(&self, shard: usize) {
+    fn add(&self, shard: usize, wire: Wire) {
         self.counts[shard].fetch_add(1, Relaxed);
         self.shards.fetch_or(1 << shard, Relaxed);
+        if let Wire::Shared(window) = wire {
+            let counts = self.window_counts.get_or_init(Box::default);
+            counts[window.index()].fetch_add(1, Relaxed);
+            self.windows.fetch_or(1 << window.index(), Relaxed);
+        }
     }
 
-    fn remove(&self, shard: usize) {
+    fn remove(&self, shard: usize, wire: Wire) {
+        if let Wire::Shared(window) = wire
+            && let Some(counts) = self.window_counts.get()
+            && counts[window.index()].fetch_sub(1, Relaxed) == 1
+        {
+            self.windows.fetch_and(!(1 << window.index()), Relaxed);
+        }
         if self.counts[shard].fetch_sub(1, Relaxed) == 1 {
             self.shards.fetch_and(!(1 << shard), Relaxed);
         }
@@ -77,6 +101,12 @@ impl Audience {
     /// A bit for each shard with a receiver.
     pub(crate) fn shards(&self) -> u64 {
         self.channels.iter().fold(0, |bits, channel| bits | channel.shards.load(Relaxed))
+    }
+
+    /// A bit for each window with which a receiver wants its messages compressed. One that is missing or too many harms nobody: any
+    /// client takes plain messages.
+    pub(crate) fn windows(&self) -> u8 {
+        self.channels.iter().fold(0, |bits, channel| bits | channel.windows.load(Relaxed))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -128,12 +158,12 @@ impl Topics {
         &self.everyone.channels[0]
     }
 
-    pub(crate) fn join_everyone(&self, shard: usize) {
-        self.everyone_channel().add(shard);
+    pub(crate) fn join_everyone(&self, shard: usize, wire: Wire) {
+        self.everyone_channel().add(shard, wire);
     }
 
-    pub(crate) fn leave_everyone(&self, shard: usize) {
-        self.everyone_channel().remove(shard);
+    pub(crate) fn leave_everyone(&self, shard: usize, wire: Wire) {
+        self.everyone_channel().remove(shard, wire);
     }
 
     /// Who is to receive a message of this topic; `None` if nobody.
@@ -188,21 +218,21 @@ impl Topics {
     }
 
     /// Counts one more subscriber on a shard. From now on publishers write to that shard's inbox.
-    pub(crate) fn subscribe(&self, filter: Filter<'_>, shard: usize) -> Arc<Channel> {
+    pub(crate) fn subscribe(&self, filter: Filter<'_>, shard: usize, wire: Wire) -> Arc<Channel> {
         let mut tables = self.tables.write();
         let channel = if filter.is_pattern() {
             tables.pattern(filter, self.shards)
         } else {
             tables.topic(filter.as_str(), self.shards)
         };
-        channel.add(shard);
+        channel.add(shard, wire);
         channel
     }
 
     /// Counts one subscriber less, and forgets a channel that has none.
-    pub(crate) fn unsubscribe(&self, channel: &Channel, shard: usize) {
+    pub(crate) fn unsubscribe(&self, channel: &Channel, shard: usize, wire: Wire) {
         let mut tables = self.tables.write();
-        channel.remove(shard);
+        channel.remove(shard, wire);
         if channel.count() > 0 {
             return;
         }
@@ -274,46 +304,46 @@ mod tests {
     fn an_audience_names_the_shards_that_have_receivers() {
         let topics = Topics::new(4);
         assert!(topics.audience("a.b").is_none());
-        let exact = topics.subscribe(filter("a.b"), 1);
-        let pattern = topics.subscribe(filter("a.*"), 3);
+        let exact = topics.subscribe(filter("a.b"), 1, Wire::Plain);
+        let pattern = topics.subscribe(filter("a.*"), 3, Wire::Plain);
         assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1010);
         assert_eq!(topics.audience("a.c").unwrap().shards(), 0b1000);
         assert!(topics.audience("b").is_none());
-        topics.unsubscribe(&exact, 1);
+        topics.unsubscribe(&exact, 1, Wire::Plain);
         assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1000);
-        topics.unsubscribe(&pattern, 3);
+        topics.unsubscribe(&pattern, 3, Wire::Plain);
         assert!(topics.audience("a.b").is_none() && topics.audience("a.c").is_none());
     }
 
     #[test]
     fn topics_that_nobody_hears_leave_nothing_behind() {
         let topics = Topics::new(1);
-        let pattern = topics.subscribe(filter("x*"), 0);
+        let pattern = topics.subscribe(filter("x*"), 0, Wire::Plain);
         for i in 0..REMEMBERED * 3 {
             assert!(topics.audience(&format!("topic-{i}")).is_none());
         }
         assert!(topics.tables.read().remembered.len() <= REMEMBERED);
-        topics.unsubscribe(&pattern, 0);
+        topics.unsubscribe(&pattern, 0, Wire::Plain);
         assert!(topics.tables.read().remembered.is_empty() && topics.tables.read().patterns.is_empty());
     }
 
     #[test]
     fn a_channel_lives_as_long_as_its_last_subscriber() {
         let topics = Topics::new(2);
-        let first = topics.subscribe(filter("t"), 0);
-        let second = topics.subscribe(filter("t"), 1);
+        let first = topics.subscribe(filter("t"), 0, Wire::Plain);
+        let second = topics.subscribe(filter("t"), 1, Wire::Plain);
         assert_eq!(first.id, second.id);
-        topics.unsubscribe(&first, 0);
+        topics.unsubscribe(&first, 0, Wire::Plain);
         assert_eq!((topics.subscriber_count(filter("t")), topics.audience("t").unwrap().shards()), (1, 0b10));
-        topics.unsubscribe(&second, 1);
+        topics.unsubscribe(&second, 1, Wire::Plain);
         assert_eq!(topics.topic_count(), 0);
-        assert_ne!(topics.subscribe(filter("t"), 0).id, first.id, "an id is never used twice");
+        assert_ne!(topics.subscribe(filter("t"), 0, Wire::Plain).id, first.id, "an id is never used twice");
     }
 
     #[test]
     fn a_hold_is_told_once() {
         let topics = Topics::new(2);
-        topics.subscribe(filter("t"), 0);
+        topics.subscribe(filter("t"), 0, Wire::Plain);
         let audience = topics.audience("t").unwrap();
         assert!(audience.hold(1, true) && !audience.hold(1, true) && audience.is_held());
         assert!(audience.hold(1, false) && !audience.hold(1, false) && !audience.is_held());

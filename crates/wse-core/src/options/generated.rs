@@ -175,14 +175,14 @@ pub struct Options {
     pub slow_client: SlowClient,
     /// How permessage-deflate (RFC 7692) is negotiated with clients that offer it.
     ///
-    /// "shared" keeps no context on the server, so that a broadcast is compressed once and its bytes go to
-    /// everybody. "full" keeps a context for each client, which compresses similar small messages better and
-    /// costs memory and time per client. "off" is right on a fast network, or behind a proxy that compresses.
+    /// "shared" compresses each message by itself, in both directions: a broadcast is compressed once for each
+    /// window size that clients asked for, by whoever publishes it, and the bytes go to everybody; a quiet
+    /// client costs nothing more. "full" keeps two contexts for each client, which compresses small messages
+    /// that resemble each other far better and costs a third of a megabyte and each client's own compression.
+    /// "off" is right on a fast network. Messages below 128 bytes are never compressed in "shared". A client
+    /// that offers nothing is served plainly in any mode.
     ///
     /// Unit: mode. Allowed: 'off', 'shared' or 'full'.
-    ///
-    /// Not built yet: all but 'off' or 'shared'. 'shared' is accepted and acts as 'off': no extension is
-    /// negotiated and nothing is compressed.
     pub compression: Compression,
     /// How often the server pings a client.
     ///
@@ -430,9 +430,6 @@ impl Options {
         if self.slow_client == SlowClient::Gap {
             return Err(spec::SLOW_CLIENT.not_built("'gap'"));
         }
-        if self.compression == Compression::Full {
-            return Err(spec::COMPRESSION.not_built("'full'"));
-        }
         range::seconds(
             &spec::PING_INTERVAL,
             self.ping_interval,
@@ -533,9 +530,12 @@ impl Choice for SlowClient {
 
 /// How permessage-deflate (RFC 7692) is negotiated with clients that offer it.
 ///
-/// "shared" keeps no context on the server, so that a broadcast is compressed once and its bytes go to
-/// everybody. "full" keeps a context for each client, which compresses similar small messages better and
-/// costs memory and time per client. "off" is right on a fast network, or behind a proxy that compresses.
+/// "shared" compresses each message by itself, in both directions: a broadcast is compressed once for each
+/// window size that clients asked for, by whoever publishes it, and the bytes go to everybody; a quiet
+/// client costs nothing more. "full" keeps two contexts for each client, which compresses small messages
+/// that resemble each other far better and costs a third of a megabyte and each client's own compression.
+/// "off" is right on a fast network. Messages below 128 bytes are never compressed in "shared". A client
+/// that offers nothing is served plainly in any mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// `'off'`.
@@ -754,7 +754,7 @@ pub mod spec {
         default: "'shared'",
         unit: "mode",
         allowed: "'off', 'shared' or 'full'",
-        built: "'off' or 'shared'",
+        built: "",
         secret: false,
     };
     /// `ping_interval`

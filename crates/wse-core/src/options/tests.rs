@@ -40,8 +40,8 @@ fn a_message_names_the_option_the_value_and_what_is_allowed() {
         "handshake_timeout must be a number of seconds from 0.01 to 3600, got 7200"
     );
     assert_eq!(
-        refusal(|options| options.compression = Compression::Full),
-        "compression='full' is not built yet; for now compression must be 'off' or 'shared'"
+        refusal(|options| options.slow_client = SlowClient::Gap),
+        "slow_client='gap' is not built yet; for now slow_client must be 'heal' or 'close'"
     );
 }
 

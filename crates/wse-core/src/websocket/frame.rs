@@ -9,6 +9,9 @@ pub const MAX_CLIENT_HEADER: usize = 14;
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
+/// The first of the reserved bits, which permessage-deflate gives a meaning.
+const RSV1: u8 = 0x40;
+
 /// What a frame is, by its low four bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -38,6 +41,10 @@ impl Opcode {
             10 => Self::Pong,
             _ => return None,
         })
+    }
+
+    fn begins_message(self) -> bool {
+        matches!(self, Self::Text | Self::Binary)
     }
 
     /// Close, ping and pong: short, never fragmented, allowed between the fragments of a message.
@@ -83,6 +90,9 @@ pub enum ProtocolError {
     /// More than `max_message_size`.
     #[error("message too large")]
     TooLarge,
+    /// A compressed message that is no deflate stream (RFC 7692, section 7.2.2).
+    #[error("a compressed message can't be inflated")]
+    BadDeflate,
 }
 
 impl ProtocolError {
@@ -90,7 +100,7 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(self) -> u16 {
         match self {
-            Self::BadUtf8 => 1007,
+            Self::BadUtf8 | Self::BadDeflate => 1007,
             Self::TooLarge => 1009,
             _ => 1002,
         }
@@ -104,6 +114,8 @@ pub struct FrameHeader {
     pub fin: bool,
     /// What the frame is.
     pub opcode: Opcode,
+    /// RSV1: the first frame of a compressed message (RFC 7692, section 6).
+    pub compressed: bool,
     /// The key with which the payload is masked.
     pub mask: [u8; 4],
     /// Bytes of payload.
@@ -115,17 +127,20 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// Reads the header at the start of `bytes`: `None` while it is not whole.
     ///
-    /// What the first two bytes already prove wrong is refused at once, not only when the rest has come.
+    /// What the first two bytes already prove wrong is refused at once, not only when the rest has come. `deflate` says that
+    /// permessage-deflate was agreed on.
     ///
     /// # Errors
-    /// Whatever section 5.2 forbids a client to send when no extension was negotiated.
+    /// Whatever section 5.2 forbids a client to send.
     #[inline]
-    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
+    pub fn parse(bytes: &[u8], deflate: bool) -> Result<Option<Self>, ProtocolError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        if first & 0x70 != 0 {
+        let opcode = Opcode::from_bits(first & 0x0f).ok_or(ProtocolError::UnknownOpcode);
+        let reserved = first & 0x70;
+        if reserved != 0 && !(deflate && reserved == RSV1 && opcode.is_ok_and(Opcode::begins_message)) {
             return Err(ProtocolError::ReservedBits);
         }
-        let opcode = Opcode::from_bits(first & 0x0f).ok_or(ProtocolError::UnknownOpcode)?;
+        let opcode = opcode?;
         let fin = first & 0x80 != 0;
         if second & 0x80 == 0 {
             return Err(ProtocolError::NotMasked);
@@ -154,7 +169,8 @@ impl FrameHeader {
             return Err(ProtocolError::LengthOverflow);
         }
         let Some((mask, _)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        Ok(Some(Self { fin, opcode, mask: *mask, payload_len, header_len: 2 + len_bytes + 4 }))
+        let compressed = reserved != 0;
+        Ok(Some(Self { fin, opcode, compressed, mask: *mask, payload_len, header_len: 2 + len_bytes + 4 }))
     }
 }
 
@@ -185,6 +201,14 @@ impl ServerHeader {
             10
         };
         Self { bytes, len }
+    }
+
+    /// The same for a payload that permessage-deflate has compressed.
+    #[must_use]
+    pub fn compressed(opcode: Opcode, payload_len: usize) -> Self {
+        let mut header = Self::new(opcode, payload_len);
+        header.bytes[0] |= RSV1;
+        header
     }
 
     /// The bytes to send before the payload.
@@ -239,7 +263,7 @@ mod tests {
     #[test]
     fn header_lengths_in_their_three_forms() {
         for (len, form) in [(0, 0), (125, 0), (126, 1), (65_535, 1), (65_536, 2), (1 << 40, 2)] {
-            let header = FrameHeader::parse(&masked(0x82, len, form)).unwrap().unwrap();
+            let header = FrameHeader::parse(&masked(0x82, len, form), false).unwrap().unwrap();
             assert_eq!(header.payload_len, len);
             assert_eq!(header.header_len, masked(0x82, len, form).len());
             assert_eq!(header.mask, [1, 2, 3, 4]);
@@ -258,16 +282,16 @@ mod tests {
             (masked(0x82, 1 << 63, 2), ProtocolError::LengthOverflow),
         ];
         for (bytes, error) in cases {
-            assert_eq!(FrameHeader::parse(&bytes), Err(error), "{bytes:02x?}");
+            assert_eq!(FrameHeader::parse(&bytes, false), Err(error), "{bytes:02x?}");
         }
     }
 
     proptest! {
         #[test]
         fn no_input_panics_and_a_prefix_never_contradicts_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
-            let whole = FrameHeader::parse(&bytes);
+            let whole = FrameHeader::parse(&bytes, false);
             for cut in 0..bytes.len() {
-                match FrameHeader::parse(&bytes[..cut]) {
+                match FrameHeader::parse(&bytes[..cut], false) {
                     Ok(None) => {}
                     decided => prop_assert_eq!(decided, whole),
                 }

@@ -1,6 +1,7 @@
-//! RFC 6455 without a socket: frames in both directions, and what arrives on one connection.
+//! RFC 6455 and RFC 7692 without a socket: frames in both directions, and what arrives on one connection.
 
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod mask;
 pub mod receive;
@@ -8,4 +9,4 @@ pub mod upgrade;
 
 pub use close::CloseFrame;
 pub use frame::{FrameHeader, Opcode, ProtocolError};
-pub use receive::{Flow, Incoming, Receiver};
+pub use receive::{Flow, Incoming, Inflation, Receiver};

@@ -4,6 +4,7 @@
 //! of the buffer is kept, and an idle connection keeps nothing but a null pointer.
 
 use super::close::CloseFrame;
+use super::deflate::Inflater;
 use super::frame::{FrameHeader, Opcode, ProtocolError};
 use super::mask::unmask;
 
@@ -33,6 +34,17 @@ pub enum Flow {
     Stop,
 }
 
+/// What is to become of compressed messages.
+#[derive(Debug)]
+pub enum Inflation<'a> {
+    /// None may come: permessage-deflate was not agreed on.
+    Refused,
+    /// They are opened by this inflater.
+    By(&'a mut Inflater),
+    /// They are skipped: the connection is closing, and nobody reads them.
+    Skipped,
+}
+
 /// The receiving half of a connection.
 #[derive(Debug, Default)]
 pub struct Receiver {
@@ -54,12 +66,20 @@ struct Rest {
     open: Option<OpenFrame>,
     /// `message` is whole and was refused by [`Flow::Pause`].
     ready: bool,
+    /// `message` is still to be inflated.
+    compressed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,
     Binary,
+}
+
+impl Kind {
+    fn of(opcode: Opcode) -> Self {
+        if opcode == Opcode::Text { Self::Text } else { Self::Binary }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +112,7 @@ impl Receiver {
 
     /// Takes `data` (the [tail](Receiver::tail) and what was read after it) and calls `on` for each thing that is whole.
     ///
-    /// `max_message_size` is the limit in bytes of a reassembled message, noticed as soon as a header announces more.
+    /// `max_message_size` is the limit in bytes of a message, reassembled and inflated, noticed as soon as a header announces more.
     ///
     /// # Errors
     /// Everything that must fail the connection; what came before it has been handed to `on`.
@@ -100,11 +120,13 @@ impl Receiver {
         &mut self,
         data: &mut [u8],
         max_message_size: usize,
+        mut inflation: Inflation<'_>,
         mut on: impl FnMut(Incoming<'_>) -> Flow,
     ) -> Result<Flow, ProtocolError> {
         let mut at = 0;
+        let deflate = !matches!(inflation, Inflation::Refused);
         if self.rest.as_ref().is_some_and(|rest| rest.ready) {
-            match self.finish_message(&mut on)? {
+            match self.finish_message(max_message_size, &mut inflation, &mut on)? {
                 Flow::Continue => {}
                 flow => return Ok(flow),
             }
@@ -116,18 +138,20 @@ impl Receiver {
                 at += rest.append(open, &mut data[at..])?;
                 match rest.open {
                     Some(_) => return Ok(self.keep_tail(&[])),
-                    None if open.fin => match self.finish_message(&mut on)? {
-                        Flow::Continue => {}
-                        Flow::Pause => {
-                            self.keep_tail(&data[at..]);
-                            return Ok(Flow::Pause);
+                    None if open.fin => {
+                        match self.finish_message(max_message_size, &mut inflation, &mut on)? {
+                            Flow::Continue => {}
+                            Flow::Pause => {
+                                self.keep_tail(&data[at..]);
+                                return Ok(Flow::Pause);
+                            }
+                            Flow::Stop => return Ok(self.stop()),
                         }
-                        Flow::Stop => return Ok(self.stop()),
-                    },
+                    }
                     None => {}
                 }
             }
-            let Some(header) = FrameHeader::parse(&data[at..])? else {
+            let Some(header) = FrameHeader::parse(&data[at..], deflate)? else {
                 return Ok(self.keep_tail(&data[at..]));
             };
             let body = at + header.header_len;
@@ -155,7 +179,21 @@ impl Receiver {
             self.admit(&header, max_message_size)?;
             if whole && header.fin && header.opcode != Opcode::Continuation {
                 let end = body + header.payload_len as usize;
-                match in_place(&mut data[body..end], &header, &mut on)? {
+                let payload = &mut data[body..end];
+                let flow = if header.compressed {
+                    unmask(payload, header.mask, 0);
+                    let kind = Kind::of(header.opcode);
+                    match self.open_message(payload, kind, max_message_size, &mut inflation, &mut on)? {
+                        Flow::Pause => {
+                            self.keep_tail(&data[end..]);
+                            return Ok(Flow::Pause);
+                        }
+                        flow => flow,
+                    }
+                } else {
+                    in_place(payload, &header, &mut on)?
+                };
+                match flow {
                     Flow::Continue => at = end,
                     Flow::Pause => {
                         self.keep_tail(&data[at..]);
@@ -186,7 +224,9 @@ impl Receiver {
                 0
             }
         };
-        if header.payload_len > (max_message_size - assembled.min(max_message_size)) as u64 {
+        let compressed = header.compressed || self.rest.as_ref().is_some_and(|rest| rest.compressed);
+        let limit = if compressed { deflate_bound(max_message_size) } else { max_message_size };
+        if header.payload_len > limit.saturating_sub(assembled) as u64 {
             return Err(ProtocolError::TooLarge);
         }
         Ok(())
@@ -196,18 +236,52 @@ impl Receiver {
     fn open(&mut self, header: &FrameHeader) {
         let rest = self.rest.get_or_insert_default();
         rest.tail = Vec::new();
-        match header.opcode {
-            Opcode::Text => rest.kind = Some(Kind::Text),
-            Opcode::Binary => rest.kind = Some(Kind::Binary),
-            _ => {}
+        if header.opcode != Opcode::Continuation {
+            rest.kind = Some(Kind::of(header.opcode));
+            rest.compressed = header.compressed;
         }
         rest.open =
             Some(OpenFrame { fin: header.fin, mask: header.mask, offset: 0, remaining: header.payload_len });
     }
 
+    /// Inflates a whole message and hands it on; refused, it is kept as it is now.
+    fn open_message(
+        &mut self,
+        payload: &[u8],
+        kind: Kind,
+        max_message_size: usize,
+        inflation: &mut Inflation<'_>,
+        on: &mut impl FnMut(Incoming<'_>) -> Flow,
+    ) -> Result<Flow, ProtocolError> {
+        let Inflation::By(inflater) = inflation else { return Ok(Flow::Continue) };
+        let message = inflater.inflate(payload, max_message_size)?;
+        let flow = match kind {
+            Kind::Text => on(Incoming::Text(valid_text(message)?)),
+            Kind::Binary => on(Incoming::Binary(message)),
+        };
+        if flow == Flow::Pause {
+            let rest = self.rest.get_or_insert_default();
+            rest.valid = message.len();
+            rest.message = message.to_vec();
+            rest.kind = Some(kind);
+            rest.ready = true;
+        }
+        Ok(flow)
+    }
+
     /// Hands on the message that was collected.
-    fn finish_message(&mut self, on: &mut impl FnMut(Incoming<'_>) -> Flow) -> Result<Flow, ProtocolError> {
+    fn finish_message(
+        &mut self,
+        max_message_size: usize,
+        inflation: &mut Inflation<'_>,
+        on: &mut impl FnMut(Incoming<'_>) -> Flow,
+    ) -> Result<Flow, ProtocolError> {
         let rest = self.rest.as_mut().expect("a message is finished only after it was begun");
+        if std::mem::take(&mut rest.compressed) {
+            let payload = std::mem::take(&mut rest.message);
+            let kind = rest.kind.take().expect("a message has a kind");
+            return self.open_message(&payload, kind, max_message_size, inflation, on);
+        }
         let flow = match rest.kind {
             Some(Kind::Text) if rest.valid == rest.message.len() => {
                 // Each part was checked when it came; this pass is the price of a reference without `unsafe`.
@@ -241,6 +315,11 @@ impl Receiver {
         self.rest = None;
         Flow::Stop
     }
+}
+
+/// Bytes that a message of `len` has at the most when it is compressed: stored in blocks of which each costs five bytes, and the end.
+fn deflate_bound(len: usize) -> usize {
+    len.saturating_add(len / 1024).saturating_add(64)
 }
 
 /// Hands on a message that lies whole in the buffer.
@@ -281,7 +360,7 @@ impl Rest {
         let part = &mut data[..take];
         unmask(part, open.mask, open.offset);
         self.message.extend_from_slice(part);
-        if self.kind == Some(Kind::Text) {
+        if self.kind == Some(Kind::Text) && !self.compressed {
             match simdutf8::compat::from_utf8(&self.message[self.valid..]) {
                 Ok(_) => self.valid = self.message.len(),
                 // Broken in the middle: the client hears of it before the rest has come (Autobahn 6.3, 6.4).
@@ -297,195 +376,4 @@ impl Rest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    enum Seen {
-        Text(String),
-        Binary(Vec<u8>),
-        Ping(Vec<u8>),
-        Pong(Vec<u8>),
-        Close(u16, String),
-    }
-
-    fn seen(incoming: &Incoming<'_>) -> Seen {
-        match incoming {
-            Incoming::Text(text) => Seen::Text((*text).to_owned()),
-            Incoming::Binary(bytes) => Seen::Binary(bytes.to_vec()),
-            Incoming::Ping(bytes) => Seen::Ping(bytes.to_vec()),
-            Incoming::Pong(bytes) => Seen::Pong(bytes.to_vec()),
-            Incoming::Close(close) => Seen::Close(close.code, close.reason.to_owned()),
-        }
-    }
-
-    fn client_frame(fin: bool, opcode: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
-        let mut out = vec![u8::from(fin) << 7 | opcode];
-        match payload.len() {
-            len if len < 126 => out.push(0x80 | len as u8),
-            len if len < 65_536 => {
-                out.push(0xfe);
-                out.extend((len as u16).to_be_bytes());
-            }
-            len => {
-                out.push(0xff);
-                out.extend((len as u64).to_be_bytes());
-            }
-        }
-        out.extend(mask);
-        let at = out.len();
-        out.extend(payload);
-        unmask(&mut out[at..], mask, 0);
-        out
-    }
-
-    /// Feeds `bytes` in pieces of `step` as a shard would, refusing every `pause_every`-th application message once.
-    fn feed(
-        receiver: &mut Receiver,
-        bytes: &[u8],
-        step: usize,
-        max: usize,
-        pause_every: usize,
-    ) -> Result<Vec<Seen>, (Vec<Seen>, ProtocolError)> {
-        let mut out = Vec::new();
-        let mut offered = 0_usize;
-        let mut refused_last = false;
-        for piece in bytes.chunks(step.max(1)) {
-            let mut next: &[u8] = piece;
-            loop {
-                let mut buffer = receiver.tail().to_vec();
-                buffer.extend_from_slice(next);
-                next = &[];
-                let flow = receiver.receive(&mut buffer, max, |incoming| {
-                    let application = matches!(incoming, Incoming::Text(_) | Incoming::Binary(_));
-                    if application && !refused_last && pause_every > 0 {
-                        offered += 1;
-                        if offered.is_multiple_of(pause_every) {
-                            refused_last = true;
-                            return Flow::Pause;
-                        }
-                    }
-                    refused_last = false;
-                    out.push(seen(&incoming));
-                    Flow::Continue
-                });
-                match flow {
-                    Ok(Flow::Pause) => {}
-                    Ok(Flow::Continue) => break,
-                    Ok(Flow::Stop) => return Ok(out),
-                    Err(error) => return Err((out, error)),
-                }
-            }
-        }
-        Ok(out)
-    }
-
-    fn message() -> impl Strategy<Value = (Vec<u8>, Seen)> {
-        let mask = any::<[u8; 4]>();
-        prop_oneof![
-            ("\\PC{0,40}", mask).prop_map(|(t, m)| (client_frame(true, 1, t.as_bytes(), m), Seen::Text(t))),
-            (prop::collection::vec(any::<u8>(), 0..300), mask)
-                .prop_map(|(b, m)| (client_frame(true, 2, &b, m), Seen::Binary(b))),
-            (prop::collection::vec(any::<u8>(), 0..125), mask)
-                .prop_map(|(b, m)| (client_frame(true, 9, &b, m), Seen::Ping(b))),
-            (prop::collection::vec(any::<u8>(), 0..125), mask)
-                .prop_map(|(b, m)| (client_frame(true, 10, &b, m), Seen::Pong(b))),
-            ("\\PC{1,40}", mask, 1_usize..8).prop_map(|(t, m, step)| {
-                let parts: Vec<&[u8]> = t.as_bytes().chunks(step).collect();
-                let last = parts.len() - 1;
-                let frames = parts.iter().enumerate();
-                let bytes =
-                    frames.flat_map(|(i, part)| client_frame(i == last, u8::from(i == 0), part, m)).collect();
-                (bytes, Seen::Text(t.clone()))
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn any_cut_and_any_pause_gives_the_same_messages(
-            messages in prop::collection::vec(message(), 0..12), step in 1_usize..64, pause_every in 0_usize..4,
-        ) {
-            let bytes: Vec<u8> = messages.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
-            let expected: Vec<Seen> = messages.into_iter().map(|(_, seen)| seen).collect();
-            let mut receiver = Receiver::default();
-            prop_assert_eq!(feed(&mut receiver, &bytes, step, 1 << 20, pause_every), Ok(expected));
-            prop_assert_eq!(receiver.held_bytes(), 0);
-        }
-
-        #[test]
-        fn garbage_never_panics_nor_depends_on_the_cuts(bytes in prop::collection::vec(any::<u8>(), 0..400), step in 1_usize..32) {
-            let whole = feed(&mut Receiver::default(), &bytes, usize::MAX, 1000, 0);
-            let pieces = feed(&mut Receiver::default(), &bytes, step, 1000, 0);
-            prop_assert_eq!(whole, pieces);
-        }
-    }
-
-    #[test]
-    fn a_ping_between_fragments_is_heard_first() {
-        let mut bytes = client_frame(false, 1, b"hel", [1, 2, 3, 4]);
-        bytes.extend(client_frame(true, 9, b"p", [5, 6, 7, 8]));
-        bytes.extend(client_frame(true, 0, b"lo", [9, 9, 9, 9]));
-        let got = feed(&mut Receiver::default(), &bytes, 3, 100, 0).unwrap();
-        assert_eq!(got, [Seen::Ping(b"p".to_vec()), Seen::Text("hello".into())]);
-    }
-
-    #[test]
-    fn utf8_fails_in_the_middle_of_a_frame() {
-        // The frame announces 100 bytes; the fourth is wrong, and nobody waits for the other 96.
-        let frame = client_frame(true, 1, &[b'a'; 100], [0; 4]);
-        let mut bytes = frame[..9].to_vec();
-        bytes.push(0xff);
-        assert_eq!(feed(&mut Receiver::default(), &bytes, 1, 1000, 0), Err((vec![], ProtocolError::BadUtf8)));
-    }
-
-    #[test]
-    fn a_character_cut_by_the_end_of_a_message_is_refused() {
-        let bytes = client_frame(true, 1, &"é".as_bytes()[..1], [1, 1, 1, 1]);
-        for step in [1, 100] {
-            assert_eq!(
-                feed(&mut Receiver::default(), &bytes, step, 100, 0),
-                Err((vec![], ProtocolError::BadUtf8))
-            );
-        }
-    }
-
-    #[test]
-    fn too_large_is_noticed_at_the_header_and_over_fragments() {
-        let big = client_frame(true, 2, &[0; 101], [0; 4]);
-        assert_eq!(
-            feed(&mut Receiver::default(), &big[..6], 1, 100, 0),
-            Err((vec![], ProtocolError::TooLarge))
-        );
-        let mut two = client_frame(false, 2, &[0; 60], [0; 4]);
-        two.extend(client_frame(true, 0, &[0; 41], [0; 4]));
-        assert_eq!(feed(&mut Receiver::default(), &two, 7, 100, 0), Err((vec![], ProtocolError::TooLarge)));
-        assert!(feed(&mut Receiver::default(), &two, 7, 101, 0).is_ok());
-    }
-
-    #[test]
-    fn frames_out_of_place_are_refused() {
-        let lone = client_frame(true, 0, b"x", [0; 4]);
-        assert_eq!(
-            feed(&mut Receiver::default(), &lone, 9, 9, 0),
-            Err((vec![], ProtocolError::UnexpectedContinuation))
-        );
-        let mut two = client_frame(false, 1, b"x", [0; 4]);
-        two.extend(client_frame(true, 1, b"y", [0; 4]));
-        assert_eq!(
-            feed(&mut Receiver::default(), &two, 99, 9, 0),
-            Err((vec![], ProtocolError::UnexpectedMessage))
-        );
-    }
-
-    #[test]
-    fn nothing_is_heard_after_a_close() {
-        let mut bytes = client_frame(true, 8, &[3, 232, b'x'], [7; 4]);
-        bytes.extend(client_frame(true, 1, b"late", [7; 4]));
-        assert_eq!(
-            feed(&mut Receiver::default(), &bytes, 999, 99, 0),
-            Ok(vec![Seen::Close(1000, "x".into())])
-        );
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+use super::deflate::{Agreement, Mode};
 use crate::http::{Origins, Request, Response, SingleHeader};
 
 /// What a server asks of an upgrade beside the protocol itself.
@@ -13,6 +14,8 @@ pub struct Policy {
     pub path: Option<String>,
     /// Pages that may connect.
     pub origins: Origins,
+    /// Whether messages may be compressed.
+    pub compression: Mode,
 }
 
 /// An upgrade that may be answered with 101.
@@ -21,6 +24,8 @@ pub struct Upgrade<'b> {
     accept: String,
     /// The subprotocol to answer with.
     protocol: Option<&'b str>,
+    /// What was agreed on about compression.
+    pub deflate: Option<Agreement>,
 }
 
 /// Whether a request means to upgrade, rightly or wrongly.
@@ -76,7 +81,12 @@ impl<'b> Upgrade<'b> {
         if !policy.origins.admit(request.header_values("origin")) {
             return Err(Response::text(403, "This origin may not connect.\n"));
         }
-        Ok(Self { accept: accept(key), protocol: subprotocol(request) })
+        let Ok(deflate) =
+            Agreement::of(request.header_values("sec-websocket-extensions"), policy.compression)
+        else {
+            return bad("Sec-WebSocket-Extensions is malformed.\n");
+        };
+        Ok(Self { accept: accept(key), protocol: subprotocol(request), deflate })
     }
 
     /// Appends the 101 answer.
@@ -89,7 +99,11 @@ impl<'b> Upgrade<'b> {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
         }
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(b"\r\n");
+        if let Some(deflate) = &self.deflate {
+            deflate.write_header(out);
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -173,7 +187,11 @@ mod tests {
 
     #[test]
     fn path_and_origin_belong_to_the_policy() {
-        let policy = Policy { path: Some("/wse".into()), origins: Origins::new(&["https://a.test"]) };
+        let policy = Policy {
+            path: Some("/wse".into()),
+            origins: Origins::new(&["https://a.test"]),
+            ..Policy::default()
+        };
         assert!(answer_with(GOOD, &policy).is_ok());
         assert_eq!(answer_with(&GOOD.replace("/wse", "/other"), &policy), Err(404));
         assert_eq!(answer_with(&GOOD.replace("Host", "Origin: https://b.test\r\nHost"), &policy), Err(403));

@@ -67,6 +67,7 @@ fn protocol_text(error: wse_core::websocket::ProtocolError) -> &'static str {
         E::BadClose => "a close frame with an invalid body",
         E::BadUtf8 => "text is not UTF-8",
         E::TooLarge => "message too large",
+        E::BadDeflate => "a compressed message can't be inflated",
     }
 }
 
@@ -110,20 +111,20 @@ impl Shard {
     /// The connection is no longer one for the application: its place is free, its topics forgotten, its end told.
     pub(super) fn end_session(&mut self, slot: u32) {
         let id = self.id(slot);
-        if self.slots.open(id).is_none() {
-            return;
-        }
+        let Some(wire) = self.slots.open(id).map(|conn| conn.wire) else { return };
         self.leave_all_channels(slot);
         let index = usize::from(self.index);
         if let Some(mut person) = self.handle().people.leave(id) {
             person.unsubscribe_all(&self.shared.topics, index);
         }
-        self.shared.topics.leave_everyone(index);
+        self.shared.topics.leave_everyone(index, wire);
         self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.shared.events.reserve_disconnect();
         self.batch.push(EventKind::Disconnect, id, &[]);
         if let Some(conn) = self.slots.get_mut(slot) {
             conn.phase = Phase::Lingering;
+            // A context that outlives the session costs a third of a megabyte for nothing.
+            conn.own = None;
         }
     }
 

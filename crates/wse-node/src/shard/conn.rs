@@ -8,8 +8,10 @@ use wse_core::keyed::{Keyed, KeyedList};
 use wse_core::outbox::Outbox;
 use wse_core::rate::{Bucket, Rate};
 use wse_core::websocket::Receiver;
+use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
 
 use crate::run::Run;
+use crate::squeeze::Wire;
 
 /// Where a connection stands in its life.
 #[derive(Debug)]
@@ -40,6 +42,9 @@ pub(super) struct Conn {
     pub(super) phase: Phase,
     pub(super) receiver: Receiver,
     pub(super) outbox: Outbox<Run>,
+    /// How its messages are compressed, and with which contexts if with ones of its own.
+    pub(super) wire: Wire,
+    pub(super) own: Option<Box<Own>>,
     pub(super) channels: KeyedList<Membership>,
     pub(super) bucket: Bucket,
     /// When anything was last received.
@@ -54,6 +59,24 @@ pub(super) struct Conn {
     /// The last walk through an audience that met this connection.
     pub(super) visit: u64,
     pub(super) flags: Flags,
+}
+
+/// The contexts of a client that compresses, or is compressed for, with what was said before.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) deflater: Option<Deflater>,
+    pub(super) inflater: Option<Inflater>,
+}
+
+impl Own {
+    /// What an agreement asks for, if anything.
+    pub(super) fn of(agreed: Option<Agreement>) -> Option<Box<Self>> {
+        let agreed = agreed.filter(|agreed| agreed.server_takeover || agreed.client_takeover)?;
+        Some(Box::new(Self {
+            deflater: agreed.server_takeover.then(|| Deflater::new(agreed.window, true)),
+            inflater: agreed.client_takeover.then(|| Inflater::new(true)),
+        }))
+    }
 }
 
 /// Yes and no about a connection.
@@ -107,6 +130,8 @@ impl Conn {
             phase: Phase::Handshake(Box::new(Handshake { address, head: Vec::new() })),
             receiver: Receiver::default(),
             outbox: Outbox::default(),
+            wire: Wire::Plain,
+            own: None,
             channels: KeyedList::default(),
             bucket: Bucket::new(rate, now_ms),
             heard_ms: now_ms,

@@ -12,8 +12,9 @@ use super::Shard;
 use super::close::Reason;
 use super::conn::{Conn, Membership, Receiving};
 use super::hold::Standing;
+use super::runs::{Joined, Piece, Runs};
 use super::sweeps::Line;
-use crate::inbox::Entry;
+use crate::inbox::{Contents, Entry};
 use crate::people::ConnectionQuery;
 use crate::run::Run;
 use crate::topics::Audience;
@@ -22,9 +23,9 @@ use crate::topics::Audience;
 const KEPT_ENTRIES: usize = 16 * 1024;
 
 /// All messages of one audience in a stretch.
-struct Group {
+struct Group<'e> {
     audience: Arc<Audience>,
-    pieces: Vec<(u32, u32)>,
+    pieces: Vec<Piece<'e>>,
     messages: u32,
     /// Receivers that have other pieces too.
     mixed: Vec<u32>,
@@ -32,11 +33,12 @@ struct Group {
 
 impl Shard {
     /// Works off what was taken from the inbox.
-    pub(super) fn deliver(&mut self, entries: &mut Vec<Entry>, bytes: &mut Vec<u8>) {
-        if entries.is_empty() {
+    pub(super) fn deliver(&mut self, contents: &mut Contents) {
+        if contents.entries.is_empty() {
             return;
         }
-        let run = self.pool.run(std::mem::replace(bytes, self.pool.buffer()));
+        let runs = Runs::take(contents, &self.pool);
+        let entries = &mut contents.entries;
         let mut line = Line::new();
         let only = only_topic(entries);
         let mut at = 0;
@@ -44,16 +46,17 @@ impl Shard {
             let stretch = entries[at..].iter().take_while(|entry| is_message(entry)).count();
             match &entries[at..at + stretch] {
                 [] => {}
-                [Entry::Publish { audience, start, end, messages }] => {
-                    self.deliver_one(audience, &run, (*start, *end), *messages, &mut line);
+                [Entry::Publish { audience, start, end, messages, twins }] => {
+                    let piece = Piece { start: *start, end: *end, twins: twins.as_deref() };
+                    self.deliver_one(audience, &runs, piece, *messages, &mut line);
                 }
-                messages => self.deliver_mixed(messages, &run, &mut line),
+                messages => self.deliver_mixed(messages, &runs, &mut line),
             }
             at += stretch;
             if let Some(entry) = entries.get_mut(at) {
                 // `Resume` is as good as any other placeholder; the vector is cleared right after.
                 let entry = std::mem::replace(entry, Entry::Resume);
-                self.obey(entry, &run);
+                self.obey(entry, &runs.plain);
                 at += 1;
             }
         }
@@ -66,8 +69,8 @@ impl Shard {
     fn deliver_one(
         &mut self,
         audience: &Arc<Audience>,
-        run: &Run,
-        (start, end): (u32, u32),
+        runs: &Runs,
+        piece: Piece<'_>,
         messages: u32,
         line: &mut Line,
     ) {
@@ -76,34 +79,36 @@ impl Shard {
         let mut standing = Standing::default();
         let mut receivers = 0;
         self.for_receivers(audience, |slot, conn| {
-            conn.outbox.push(run, start, end);
+            runs.give(conn, piece);
             standing.count(conn, now_ms);
             receivers += 1;
             note(slot, conn, limit, line, &mut over);
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
-        self.judge(audience, standing, u64::from(end - start));
+        self.judge(audience, standing, u64::from(piece.end - piece.start));
     }
 
     /// Several audiences, or messages for single connections among them.
-    fn deliver_mixed(&mut self, entries: &[Entry], run: &Run, line: &mut Line) {
+    fn deliver_mixed(&mut self, entries: &[Entry], runs: &Runs, line: &mut Line) {
         self.stretch += 1;
         let (mut groups, index) = self.group(entries);
         for group in &mut groups {
-            self.deliver_group(group, run, line);
+            self.deliver_group(group, runs, line);
         }
         for entry in entries {
             match entry {
-                Entry::Publish { audience, start, end, .. } => {
+                Entry::Publish { audience, start, end, twins, .. } => {
+                    let piece = Piece { start: *start, end: *end, twins: twins.as_deref() };
                     for &slot in &groups[index[&Arc::as_ptr(audience).addr()]].mixed {
-                        self.push_piece(slot, run, *start, *end, line);
+                        self.push_piece(slot, runs, piece, line);
                     }
                 }
                 Entry::Send { conn, start, end } => {
                     if self.slots.open(*conn).is_some() {
                         self.handle().stats.messages_sent.add(1);
-                        self.push_piece(conn.slot, run, *start, *end, line);
+                        let piece = Piece { start: *start, end: *end, twins: None };
+                        self.push_piece(conn.slot, runs, piece, line);
                     }
                 }
                 _ => unreachable!("a stretch has messages only"),
@@ -112,13 +117,13 @@ impl Shard {
     }
 
     /// Sorts a stretch by audience, and counts for each connection how many kinds of pieces it will get.
-    fn group(&mut self, entries: &[Entry]) -> (Vec<Group>, HashMap<usize, usize, FixedState>) {
-        let mut groups: Vec<Group> = Vec::new();
+    fn group<'e>(&mut self, entries: &'e [Entry]) -> (Vec<Group<'e>>, HashMap<usize, usize, FixedState>) {
+        let mut groups: Vec<Group<'e>> = Vec::new();
         let mut index: HashMap<usize, usize, FixedState> = HashMap::default();
         let stretch = self.stretch;
         for entry in entries {
             match entry {
-                Entry::Publish { audience, start, end, messages } => {
+                Entry::Publish { audience, start, end, messages, twins } => {
                     let at = *index.entry(Arc::as_ptr(audience).addr()).or_insert_with(|| {
                         groups.push(Group {
                             audience: audience.clone(),
@@ -128,7 +133,7 @@ impl Shard {
                         });
                         groups.len() - 1
                     });
-                    groups[at].pieces.push((*start, *end));
+                    groups[at].pieces.push(Piece { start: *start, end: *end, twins: twins.as_deref() });
                     groups[at].messages += messages;
                 }
                 Entry::Send { conn, .. } => {
@@ -146,11 +151,10 @@ impl Shard {
     }
 
     /// Gives those that receive nothing else the whole group at once; the others are noted for later.
-    fn deliver_group(&mut self, group: &mut Group, run: &Run, line: &mut Line) {
+    fn deliver_group(&mut self, group: &mut Group<'_>, runs: &Runs, line: &mut Line) {
         let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
         let mut over = std::mem::take(&mut self.over);
-        let mut joined: Option<(Run, u32, u32)> = None;
-        let pool = self.pool.clone();
+        let mut joined = Joined::default();
         let (mut standing, mut receivers) = (Standing::default(), 0);
         let (pieces, mixed) = (&group.pieces, &mut group.mixed);
         self.for_receivers(&group.audience, |slot, conn| {
@@ -158,22 +162,21 @@ impl Shard {
             if conn.pieces > 1 {
                 mixed.push(slot);
             } else {
-                let (run, start, end) = joined.get_or_insert_with(|| join(&pool, run, pieces));
-                conn.outbox.push(run, *start, *end);
+                runs.give_joined(conn, pieces, &mut joined);
                 note(slot, conn, limit, line, &mut over);
             }
             standing.count(conn, now_ms);
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(group.messages) * receivers);
-        let bytes = group.pieces.iter().map(|(start, end)| u64::from(end - start)).sum();
+        let bytes = group.pieces.iter().map(|piece| u64::from(piece.end - piece.start)).sum();
         self.judge(&group.audience, standing, bytes);
     }
 
-    fn push_piece(&mut self, slot: u32, run: &Run, start: u32, end: u32, line: &mut Line) {
+    fn push_piece(&mut self, slot: u32, runs: &Runs, piece: Piece<'_>, line: &mut Line) {
         let limit = self.shared.options.max_outbound_queue_bytes;
         if let Some(conn) = self.slots.get_mut(slot) {
-            conn.outbox.push(run, start, end);
+            runs.give(conn, piece);
             note(slot, conn, limit, line, &mut self.over);
         }
     }
@@ -297,18 +300,4 @@ fn note(slot: u32, conn: &mut Conn, limit: usize, line: &mut Line, over: &mut Ve
         conn.flags.over = true;
         over.push(slot);
     }
-}
-
-/// One contiguous run of a group's messages: the original where they lie together, else a copy, made once for all receivers.
-fn join(pool: &crate::run::Pool, run: &Run, pieces: &[(u32, u32)]) -> (Run, u32, u32) {
-    use wse_core::outbox::Run as _;
-    if let [(start, end)] = pieces {
-        return (run.clone(), *start, *end);
-    }
-    let mut bytes = pool.buffer();
-    for (start, end) in pieces {
-        bytes.extend_from_slice(&run.bytes()[*start as usize..*end as usize]);
-    }
-    let end = bytes.len() as u32;
-    (pool.run(bytes), 0, end)
 }

@@ -5,17 +5,19 @@ use wse_core::http::{Head, Request, Response};
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::words;
 use wse_core::websocket::Opcode;
+use wse_core::websocket::deflate::Agreement;
 use wse_core::websocket::frame::write_frame;
 use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
 use super::close::{CLOSE_MS, Reason};
-use super::conn::Phase;
+use super::conn::{Own, Phase};
 use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
 use crate::people::Person;
 use crate::shared::Shared;
+use crate::squeeze::Wire;
 
 /// What a request comes to.
 enum Outcome {
@@ -33,6 +35,7 @@ enum Outcome {
 struct Opening {
     head_end: usize,
     response: Vec<u8>,
+    deflate: Option<Agreement>,
     identity: Identity,
 }
 
@@ -93,7 +96,8 @@ impl Shard {
 
     /// Answers 101 and begins the session.
     fn open(&mut self, slot: u32, opening: Opening, len: usize) {
-        let Opening { head_end, mut response, identity } = opening;
+        let Opening { head_end, mut response, deflate, identity } = opening;
+        let wire = Wire::of(deflate);
         if let Identity::Refused(code, message) = identity {
             return self.refuse_in_band(slot, response, code, message);
         }
@@ -113,17 +117,20 @@ impl Shard {
         let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
         let address = handshake.address;
         conn.deadline_ms = deadline_ms;
+        conn.wire = wire;
+        conn.own = Own::of(deflate);
         let person = Person {
             generation: id.generation,
             address,
             connected_at_ms: self.shared.clock.unix_ms(),
             user_id,
+            wire,
             subscriptions: Default::default(),
         };
         self.schedule(slot, deadline_ms.min(idle_ms));
         self.handle().people.enter(id, person);
         self.handle().stats.accepted.add(1);
-        self.shared.topics.join_everyone(usize::from(self.index));
+        self.shared.topics.join_everyone(usize::from(self.index), wire);
         self.enter_channel(slot, id.generation, self.shared.topics.everyone_channel().id);
         // Before anything is written: a client that is gone already must not be said to leave before it came.
         self.batch.push(kind, id, &bytes);
@@ -200,7 +207,7 @@ fn judge(shared: &Shared, bytes: &[u8]) -> Outcome {
     }
     let mut response = Vec::with_capacity(512);
     upgrade.write_response(&mut response);
-    Outcome::Open(Opening { head_end, response, identity })
+    Outcome::Open(Opening { head_end, response, deflate: upgrade.deflate, identity })
 }
 
 fn identity_len(identity: &Identity) -> usize {

@@ -12,6 +12,7 @@ mod flush;
 mod handshake;
 mod hold;
 mod read;
+mod runs;
 mod sweeps;
 mod timers;
 
@@ -22,10 +23,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events as Readiness, Poll, Token};
 use wse_core::ConnId;
+use wse_core::websocket::deflate::Inflater;
 use wse_core::wheel::Wheel;
 
 use crate::events::Batch;
-use crate::inbox::Entry;
+use crate::inbox::Contents;
 use crate::run::Pool;
 use crate::shared::{ShardHandle, Shared};
 use accept::Acceptor;
@@ -62,6 +64,8 @@ pub(crate) struct Shard {
     stalled_until_ms: u64,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
+    /// For clients whose messages are compressed one by one.
+    inflater: Option<Inflater>,
     batch: Batch,
     pool: Pool,
     /// Connections to write to.
@@ -99,6 +103,7 @@ impl Shard {
             stalled_until_ms: 0,
             buffer: vec![0; PREFIX_BYTES + READ_BYTES],
             scratch: Vec::new(),
+            inflater: None,
             batch: Batch::default(),
             pool: Pool::new(shared.clone()),
             sweeps: Sweeps::default(),
@@ -125,9 +130,9 @@ impl Shard {
     /// Serves until the server stops.
     pub(crate) fn run(mut self) {
         let mut readiness = Readiness::with_capacity(1024);
-        let (mut entries, mut bytes) = (Vec::new(), Vec::new());
+        let mut contents = Contents::default();
         loop {
-            let timeout = self.timeout(&mut entries, &mut bytes);
+            let timeout = self.timeout(&mut contents);
             if let Err(error) = self.poll.poll(&mut readiness, timeout)
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
@@ -140,10 +145,10 @@ impl Shard {
             }
             self.read_again();
             self.hand_over();
-            if entries.is_empty() && self.sweeps.have_room() {
-                self.handle().inbox.take(&mut entries, &mut bytes, false);
+            if contents.entries.is_empty() && self.sweeps.have_room() {
+                self.handle().inbox.take(&mut contents, false);
             }
-            self.deliver(&mut entries, &mut bytes);
+            self.deliver(&mut contents);
             self.close_those_over();
             self.flush_slice();
             self.check_timers();
@@ -157,11 +162,11 @@ impl Shard {
     }
 
     /// How long the next poll may block: not at all while there is work; before it does, the inbox is told that the shard sleeps.
-    fn timeout(&mut self, entries: &mut Vec<Entry>, bytes: &mut Vec<u8>) -> Option<Duration> {
+    fn timeout(&mut self, contents: &mut Contents) -> Option<Duration> {
         if !self.sweeps.is_empty() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        if self.handle().inbox.take(entries, bytes, true) {
+        if self.handle().inbox.take(contents, true) {
             return Some(Duration::ZERO);
         }
         let now = self.shared.clock.now_ms();

@@ -7,14 +7,16 @@ use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::command::{Command, strip_prefix};
 use wse_core::protocol::words;
 use wse_core::rate::Verdict;
+use wse_core::websocket::deflate::Inflater;
 use wse_core::websocket::frame::write_frame;
-use wse_core::websocket::{Flow, Incoming, Opcode, ProtocolError};
+use wse_core::websocket::{Flow, Incoming, Inflation, Opcode, ProtocolError};
 
 use super::close::Reason;
 use super::conn::{Conn, Phase};
 use super::{PREFIX_BYTES, READ_BYTES, Shard};
 use crate::events::{Batch, EventKind};
 use crate::shared::Shared;
+use crate::squeeze::Wire;
 
 /// Reads of one socket in one turn.
 const READS_PER_TURN: usize = 4;
@@ -118,6 +120,12 @@ impl Shard {
         let mut receiver = std::mem::take(&mut conn.receiver);
         let mut replies = std::mem::take(&mut self.scratch);
         replies.clear();
+        let mut own = conn.own.take();
+        let inflation = match own.as_mut().and_then(|own| own.inflater.as_mut()) {
+            Some(inflater) => Inflation::By(inflater),
+            None if conn.wire == Wire::Plain => Inflation::Refused,
+            None => Inflation::By(self.inflater.get_or_insert_with(|| Inflater::new(false))),
+        };
         let mut inlet = Inlet {
             id,
             now_ms: self.now_ms,
@@ -129,11 +137,12 @@ impl Shard {
             closed: None,
             refused: None,
         };
-        let flow =
-            receiver.receive(&mut self.buffer[start..end], max_message_size, |incoming| inlet.take(incoming));
+        let bytes = &mut self.buffer[start..end];
+        let flow = receiver.receive(bytes, max_message_size, inflation, |incoming| inlet.take(incoming));
         inlet.finish();
         let (closed, messages) = (inlet.closed, inlet.messages);
         conn.receiver = receiver;
+        conn.own = own;
         conn.flags.paused = flow == Ok(Flow::Pause);
         if conn.flags.paused {
             self.paused.push(slot);
@@ -171,7 +180,9 @@ impl Shard {
     fn await_close_frame(&mut self, slot: u32, len: usize) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         let mut receiver = std::mem::take(&mut conn.receiver);
-        let flow = receiver.receive(&mut self.buffer[..len], usize::MAX >> 1, |_| Flow::Continue);
+        let inflation = if conn.wire == Wire::Plain { Inflation::Refused } else { Inflation::Skipped };
+        let bytes = &mut self.buffer[..len];
+        let flow = receiver.receive(bytes, usize::MAX >> 1, inflation, |_| Flow::Continue);
         match flow {
             Ok(Flow::Stop) | Err(_) => conn.flags.peer_closed = true,
             Ok(_) => {
