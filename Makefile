@@ -12,12 +12,13 @@ MINUTES ?= 10
 SOAK ?= release
 DEMO ?=
 BENCH ?=
+MICRO ?=
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 RELEASE_VENV := $(CURDIR)/.venv-release
 WHEELS := build/wheels
-PYTHON_SOURCES := python tests tools examples benches compliance
+PYTHON_SOURCES := python tests tools examples benches
 CHECKED := --profile checked --locked
 
 # pip has nothing to say about itself here, and a lock without the right hashes is refused.
@@ -38,7 +39,7 @@ run: doctor build-release ## release build, then the live demo on http://localho
 .PHONY: test
 test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
 	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \
-	    types stubtest docs-check test-python autobahn-short wheel wheel-smoke fuzz-short
+	    types stubtest docs-check test-python wheel wheel-smoke fuzz-short
 
 .PHONY: doctor
 doctor: ## say what is missing on this machine, if anything
@@ -139,14 +140,6 @@ format-check: $(VENV)/.ready
 wheel-smoke: $(VENV)/.ready ## the wheel in fresh environments under every CPython here
 	$(BIN)/python tools/wheel_smoke.py $(WHEELS)
 
-.PHONY: autobahn
-autobahn: build ## the whole Autobahn suite; its report is kept in compliance/report/
-	nice -n 10 $(BIN)/python compliance/autobahn.py full
-
-.PHONY: autobahn-short
-autobahn-short: $(VENV)/.ready
-	$(BIN)/python compliance/autobahn.py short
-
 .PHONY: fuzz
 fuzz: ## fuzz the parsers for MINUTES (10), shared among the targets
 	$(SHELL) fuzz/run.sh $$(($(MINUTES) * 60))
@@ -168,6 +161,10 @@ bench: doctor build-release ## this build, the earlier release and the floor, in
 .PHONY: soak
 soak: $(if $(filter checked,$(SOAK)),build,build-release) ## clients of every kind for MINUTES (10), and what is left (SOAK=checked)
 	PYTHONPATH=tools $(if $(filter checked,$(SOAK)),$(BIN),$(RELEASE_VENV)/bin)/python -m soak --minutes $(MINUTES) $(ARGS)
+
+.PHONY: bench-micro
+bench-micro: ## what parsing a frame costs, next to the least that it can cost (MICRO="--quick", MICRO="--save")
+	cargo run --release --locked --quiet -p wse-micro -- $(MICRO)
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments included

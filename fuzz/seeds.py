@@ -55,6 +55,11 @@ def receive() -> dict[str, bytes]:
         "reserved-bit": case(b"\xc1\x82\0\0\0\0hi"),
         "continuation": case(frame(0, b"lonely")),
         "stop": case(text, text, text, stop_at=2, cuts=(pause | 5,)),
+        "long-form-of-a-ping": case(text, b"\x89\xfe\0\1\0\0\0\0?"),
+        "half-a-header": case(text, b"\x82\xff\0\0\1\0\0\0\0\0"),
+        "half-a-frame": case(text, b"\xc2\x85\0\0"),
+        "two-faults": case(text, b"\xa2\xfe\x7f\xff\0\0\0\0"),
+        "two-faults-in-a-close": case(text, frame(CLOSE, b"\x03\xed\xff")),
     }
 
 
@@ -121,7 +126,7 @@ PUBLISH, CLOSE_HERE, NETWORK = 8, 10, 11
 
 
 def connection() -> dict[str, bytes]:
-    """Message limit, outbound limit, 1 if the client says its request too, operations, what the client says."""
+    """Message limit, outbound limit, 1 if the client says its request too, operations, what it says."""
 
     def play(*operations: bytes, says: bytes = b"", limit: int = 3, outbound: int = 1, raw: int = 0) -> bytes:
         all_of_them = b"".join(operations)

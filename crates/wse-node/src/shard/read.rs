@@ -255,7 +255,8 @@ impl Inlet<'_> {
     }
 
     fn text(&mut self, text: &str) -> Flow {
-        match Command::parse(strip_prefix(text)) {
+        let text = strip_prefix(text);
+        match Command::parse(text) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Ping { timestamp } => {
                 if self.pass() {
