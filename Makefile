@@ -18,7 +18,7 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 RELEASE_VENV := $(CURDIR)/.venv-release
 WHEELS := build/wheels
-PYTHON_SOURCES := python tests tools examples benches
+PYTHON_SOURCES := python tests tools examples benches compliance
 CHECKED := --profile checked --locked
 
 # pip has nothing to say about itself here, and a lock without the right hashes is refused.
@@ -39,7 +39,7 @@ run: doctor build-release ## release build, then the live demo on http://localho
 .PHONY: test
 test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
 	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \
-	    types stubtest docs-check test-python wheel wheel-smoke fuzz-short
+	    types stubtest docs-check test-python autobahn-short wheel wheel-smoke fuzz-short
 
 .PHONY: doctor
 doctor: ## say what is missing on this machine, if anything
@@ -139,6 +139,14 @@ format-check: $(VENV)/.ready
 .PHONY: wheel-smoke
 wheel-smoke: $(VENV)/.ready ## the wheel in fresh environments under every CPython here
 	$(BIN)/python tools/wheel_smoke.py $(WHEELS)
+
+.PHONY: autobahn
+autobahn: build ## the whole Autobahn suite; its report is kept in compliance/report/
+	nice -n 10 $(BIN)/python compliance/autobahn.py full
+
+.PHONY: autobahn-short
+autobahn-short: $(VENV)/.ready
+	$(BIN)/python compliance/autobahn.py short
 
 .PHONY: fuzz
 fuzz: ## fuzz the parsers for MINUTES (10), shared among the targets

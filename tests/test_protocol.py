@@ -216,9 +216,11 @@ def test_old_prefixes_are_ignored(running: Running, prefix: str) -> None:
         assert hear(wire)["p"]["client_timestamp"] == 3
         say(wire, prefix + '{"t":"chat","p":{"x":1}}')
         say(wire, prefix + "no object")
-        assert running.events.wait("msg", "raw", count=2) == [
+        say(wire, prefix + "{no JSON")
+        assert running.events.wait("msg", "raw", count=3) == [
             ("msg", conn_id, {"t": "chat", "p": {"x": 1}}),
             ("raw", conn_id, prefix + "no object"),
+            ("raw", conn_id, prefix + "{no JSON"),
         ]
 
 

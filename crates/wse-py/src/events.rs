@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 use wse_core::ConnId;
+use wse_core::protocol::command::prefix_len;
 use wse_node::Server;
 use wse_node::events::{Event, EventKind, Taken};
 
@@ -103,11 +104,13 @@ impl<'py> Converter<'py> {
         Ok(PyString::from_bytes(self.py, bytes)?.into_any())
     }
 
-    /// A JSON object becomes a dict; any other text, and an object that Python's `json` would not give back alike, stays text.
+    /// A JSON object becomes a dict, whatever old prefix is before it; any other text, and an object that Python's `json` would
+    /// not give back alike, stays the text it was.
     fn text(&self, bytes: &[u8]) -> PyResult<(Kind, Bound<'py, PyAny>)> {
-        if bytes.trim_ascii_start().first() == Some(&b'{')
-            && let Ok(value) = JSON.python_parse(self.py, bytes)
-            && !(may_overflow(bytes) && has_infinity(&value))
+        let json = &bytes[prefix_len(bytes)..];
+        if json.trim_ascii_start().first() == Some(&b'{')
+            && let Ok(value) = JSON.python_parse(self.py, json)
+            && !(may_overflow(json) && has_infinity(&value))
             && let Ok(dict) = value.cast_into::<PyDict>()
         {
             fold(&dict, intern!(self.py, "type"), intern!(self.py, "t"))?;

@@ -31,17 +31,18 @@ pub enum Command {
 #[must_use]
 #[inline]
 pub fn strip_prefix(text: &str) -> &str {
-    if !text.starts_with(['W', 'S', 'U']) {
-        return text;
+    &text[prefix_len(text.as_bytes())..]
+}
+
+/// The length of that prefix, 0 where there is none.
+#[must_use]
+#[inline]
+pub fn prefix_len(text: &[u8]) -> usize {
+    match text {
+        [b'S' | b'U', b'{', ..] => 1,
+        [b'W', b'S', b'E', b'{', ..] => 3,
+        _ => 0,
     }
-    for prefix in ["WSE", "S", "U"] {
-        if let Some(rest) = text.strip_prefix(prefix)
-            && rest.starts_with('{')
-        {
-            return rest;
-        }
-    }
-    text
 }
 
 impl Command {

@@ -255,8 +255,7 @@ impl Inlet<'_> {
     }
 
     fn text(&mut self, text: &str) -> Flow {
-        let text = strip_prefix(text);
-        match Command::parse(text) {
+        match Command::parse(strip_prefix(text)) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Ping { timestamp } => {
                 if self.pass() {
