@@ -36,6 +36,14 @@ DRAIN_COUNT = 4096
 DRAIN_TIMEOUT_MS = 50
 READY_STRINGS = 256
 PUBLISHING = {"flood", "many", "paced"}
+ORDER = (
+    '{"c":"U","t":"order","p":{"seq":%d,"ts_us":%d,"customer":{"name":"Ada Example",'
+    '"mail":"ada@example.org"},"lines":['
+    '{"sku":"A-1001","title":"blue notebook, ruled","quantity":2,"price":4.25},'
+    '{"sku":"B-2417","title":"fountain pen, medium nib","quantity":1,"price":32.5},'
+    '{"sku":"C-0090","title":"ink, royal blue, 50 ml","quantity":3,"price":8.9}],'
+    '"note":"please ring twice, the bell is quiet","currency":"EUR","paid":true}}'
+)
 TICK = '{"c":"U","t":"tick","p":{"seq":%d,"ts_us":%d,"s":"ES","px":5234.75,"q":2,"pad":""}}'
 
 
@@ -47,6 +55,7 @@ class Bench:
         self.clients: int = arguments.clients
         self.rate: float = arguments.rate
         self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
+        self.message: str = ORDER if arguments.message == "order" else padded(TICK, arguments.size)
         self.counts = {"connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
         options: dict[str, Any] = {
             "max_connections": 50_000,
@@ -117,9 +126,9 @@ class Bench:
 
     def flood(self) -> None:
         self.wait_for_subscribers()
-        broadcast, counts = self.server.broadcast_local, self.counts
+        broadcast, counts, message = self.server.broadcast_local, self.counts, self.message
         for seq in itertools.count():
-            broadcast(TOPIC, TICK % (seq, time.time_ns() // 1000))
+            broadcast(TOPIC, message % (seq, time.time_ns() // 1000))
             counts["published"] = seq + 1
 
     def flood_many(self) -> None:
@@ -175,6 +184,12 @@ class Bench:
         raise ValueError(f"unknown request {do!r}; there are 'stats' and 'burst'")
 
 
+def padded(message: str, size: int) -> str:
+    """A message with its pad filled up to so many bytes once its two numbers are in it."""
+    missing = size - len(message % (100_000, time.time_ns() // 1000))
+    return message.replace('"pad":""', f'"pad":"{"x" * max(0, missing)}"')
+
+
 def say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
@@ -186,6 +201,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1, help="subscribers to wait for before publishing")
     parser.add_argument("--rate", type=float, default=1000, help="messages a second of `paced`")
     parser.add_argument("--subscribe", action="store_true", help="subscribe every client to the topic")
+    parser.add_argument("--message", choices=["tick", "order"], default="tick", help="what `flood` publishes")
+    parser.add_argument("--size", type=int, default=0, help="bytes to which a tick is filled up")
     parser.add_argument("--jwt-secret", default="", help="demand HS256 tokens made with this")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class Bench:
         rate: float = 0,
         jwt: bool = False,
         subscribe: bool = False,
+        more: Sequence[str] = (),
     ) -> Iterator[Server]:
         """A fresh server of that side doing that work; gone at the end of the block, whatever happens."""
         port = proc.free_port()
@@ -56,6 +57,7 @@ class Bench:
             arguments += ["--rate", str(rate)] if rate else []
             arguments += ["--jwt-secret", tokens.SECRET] if jwt else []
             arguments += ["--subscribe"] if subscribe else []
+            arguments += more
         with Server([*side.program, *arguments], port) as server:
             try:
                 server.wait_until_ready()
@@ -73,6 +75,7 @@ class Bench:
         seconds: float,
         *,
         payload: str = "",
+        header: str = "",
         first_user: int | None = None,
         settings: Mapping[str, float] = MappingProxyType({}),
     ) -> Iterator[tuple[Load, dict[str, float]]]:
@@ -92,7 +95,7 @@ class Bench:
             "/wse",
             str(count),
             str(seconds),
-            "",
+            header,
             payload,
         ]
         with Load(command, environment) as load:
@@ -103,14 +106,21 @@ class Bench:
             yield load, connected
 
     def run(
-        self, server: Server, mode: str, count: int, *, payload: str = "", check_seq: bool = False
+        self,
+        server: Server,
+        mode: str,
+        count: int,
+        *,
+        payload: str = "",
+        header: str = "",
+        check_seq: bool = False,
     ) -> dict[str, float]:
         """Connect, measure for the usual time, and return all numbers of the client."""
         settings = {"seq": 1.0} if check_seq else {}
-        with self.clients(server, mode, count, self.seconds, payload=payload, settings=settings) as (
-            load,
-            first,
-        ):
+        connected = self.clients(
+            server, mode, count, self.seconds, payload=payload, header=header, settings=settings
+        )
+        with connected as (load, first):
             result = first | pairs(load.line(self.seconds + 30))
         server.check()
         return result

@@ -92,3 +92,5 @@ class Workload:
     measure: Measure
     figures: tuple[Figure, ...]
     floor: bool = False
+    ours_only: bool = False
+    """A ratio within this build, to which others have nothing to compare."""

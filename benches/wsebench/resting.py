@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 
 from wsebench.bench import Bench, describe, wait_for_count
+from wsebench.compressing import DEFLATE_OFFER
 from wsebench.model import Measure, Sample
 from wsebench.proc import MIB
 from wsebench.process import DiedError, Load, Server, pairs
@@ -26,12 +27,28 @@ IDLE_CLIENTS = 10_000
 
 def idle_memory(bench: Bench, side: Side) -> Sample:
     """The slope of resident memory from 1,000 to 9,000 users, each with an own token and one subscription."""
+    return _idle_memory(bench, side, "")
+
+
+def idle_memory_with_deflate(bench: Bench, side: Side) -> Sample:
+    """The same slope for clients that agreed on permessage-deflate, and how much more it is than without."""
+    plain = _idle_memory(bench, side, "")
+    sample = _idle_memory(bench, side, DEFLATE_OFFER)
+    sample.figures["more"] = sample.figures["per_client"] - plain.figures["per_client"]
+    return sample
+
+
+def _idle_memory(bench: Bench, side: Side, header: str) -> Sample:
     forever, settings = 600.0, {"ready": 1.0}
     with bench.serve(side, "idle", jwt=True, subscribe=True) as server, ExitStack() as loads:
-        loads.enter_context(bench.clients(server, "idle", FEW, forever, first_user=0, settings=settings))
+        loads.enter_context(
+            bench.clients(server, "idle", FEW, forever, header=header, first_user=0, settings=settings)
+        )
         few = _resident_with(server, FEW)
         loads.enter_context(
-            bench.clients(server, "idle", MANY - FEW, forever, first_user=FEW, settings=settings)
+            bench.clients(
+                server, "idle", MANY - FEW, forever, header=header, first_user=FEW, settings=settings
+            )
         )
         many = _resident_with(server, MANY)
     return Sample({"per_client": (many - few) * MIB / (MANY - FEW), "few_mb": few, "many_mb": many})

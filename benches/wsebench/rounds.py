@@ -36,7 +36,7 @@ def carry_out(
         for number in range(rounds):
             for workload in workloads:
                 for side in sides:
-                    if side.is_floor and not workload.floor:
+                    if (side.is_floor and not workload.floor) or (workload.ours_only and side.name != "ours"):
                         continue
                     sample = _measure(bench, workload, side)
                     run.results.setdefault(workload.name, {}).setdefault(side.name, []).append(sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsebench import connecting, fanout, inbound, resting
+from wsebench import compressing, connecting, fanout, inbound, resting
 from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
 
 DELIVERIES = "deliveries"
@@ -48,6 +48,18 @@ WORKLOADS = (
             Figure("growth_mb", "memory growth", Unit.MEGABYTES, at_most(64)),
         ),
         floor=True,
+    ),
+    Workload(
+        "deflate-1000",
+        "compressed flood, 1,000 subscribers, to a plain one of as many bytes",
+        compressing.flood,
+        (
+            Figure("ratio", "ratio", Unit.COUNT, at_least(0.7)),
+            Figure("rate", DELIVERIES, Unit.PER_SECOND),
+            Figure("size", "frame", Unit.BYTES),
+            Figure("plain_size", "plain frame", Unit.BYTES),
+        ),
+        ours_only=True,
     ),
     Workload(
         "paced-100",
@@ -137,6 +149,16 @@ WORKLOADS = (
         "idle authenticated client, one subscription",
         resting.idle_memory,
         (Figure("per_client", "memory per client", Unit.BYTES, at_most(1024)),),
+    ),
+    Workload(
+        "idle-deflate",
+        "the same with permessage-deflate agreed on",
+        resting.idle_memory_with_deflate,
+        (
+            Figure("more", "more per client", Unit.BYTES, at_most(64)),
+            Figure("per_client", "memory per client", Unit.BYTES),
+        ),
+        ours_only=True,
     ),
     Workload(
         "burst-publish",
