@@ -106,6 +106,12 @@ class ServerProcess:
         self._reader = threading.Thread(target=self._read_answers, name="answers", daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def begin(self, job: Callable[Concatenate[Host, P], T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Starts a job in a thread of the server's process."""
         future: Future[T] = Future()
@@ -137,7 +143,7 @@ class ServerProcess:
 
     def resident(self) -> int:
         """Returns the bytes of memory that the process occupies, and begins a new `peak`."""
-        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
         return self._status("VmRSS")
 
     def peak(self) -> int:
@@ -145,7 +151,7 @@ class ServerProcess:
         return self._status("VmHWM")
 
     def _status(self, key: str) -> int:
-        found = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
+        found = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         assert found is not None
         return int(found[1]) * 1024
 

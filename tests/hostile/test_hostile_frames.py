@@ -1,0 +1,112 @@
+"""Whoever attacks with frames is closed with a code, or held to a limit, and nobody else notices."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from hostile import attacks_on_frames as attacks
+from hostile import program
+from hostile.stage import KIB, MIB, OPTIONS, RECORD, lasting, scaled, stage
+
+REASSEMBLY = 2
+"""How much memory a message may take while its pieces come, in bytes per byte: its buffer grows by doubling."""
+IN_A_READ = 64 * KIB
+"""Bytes that one read brings, and so the answers to it at the most."""
+
+
+def test_a_frame_header_that_never_ends_is_closed_as_idle(pool: ProcessPoolExecutor) -> None:
+    count = scaled(500)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.slow_frame_header, count)
+        assert ended == {"close 4410": count}
+        it.check(seen, memory=count * RECORD)
+
+
+def test_frame_headers_that_drip_cost_nobody_anything(pool: ProcessPoolExecutor) -> None:
+    count = scaled(500)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.dripping_frame_header, count, lasting(3.0))
+        assert ended == {"open": count}
+        it.check(seen, memory=count * RECORD)
+
+
+def test_a_frame_that_is_announced_costs_only_what_has_come(pool: ProcessPoolExecutor) -> None:
+    count = scaled(500)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.slow_body, count, OPTIONS["max_message_size"], 10, lasting(3.0))
+        assert ended == {"open": count}
+        it.check(seen, memory=count * RECORD)
+
+
+def test_frames_that_stop_short_of_their_end_are_bounded_by_max_message_size(
+    pool: ProcessPoolExecutor,
+) -> None:
+    count, size = scaled(300), OPTIONS["max_message_size"]
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.slow_body, count, size, size - 100, lasting(3.0))
+        assert ended == {"open": count}
+        assert seen.memory > count * size // 2, "the attack has not reached the server"
+        it.check(seen, memory=count * (RECORD + REASSEMBLY * size))
+
+
+def test_random_bytes_for_frames_are_closed_with_1002(pool: ProcessPoolExecutor) -> None:
+    count = scaled(500)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.garbage_frames, count)
+        assert ended == {"close 1002": count}
+        it.check(seen, memory=count * (RECORD + KIB))
+
+
+def test_a_flood_of_pings_whose_pongs_are_never_read_is_cut(pool: ProcessPoolExecutor) -> None:
+    count = scaled(100)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.ping_flood, count, lasting(3.0), reading=False)
+        assert "open" not in ended
+        it.check(seen, memory=OPTIONS["max_outbound_total_bytes"] + count * (RECORD + IN_A_READ))
+
+
+def test_a_flood_of_pings_whose_pongs_are_read_delays_nobody(pool: ProcessPoolExecutor) -> None:
+    count = scaled(100)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.ping_flood, count, lasting(3.0), reading=True)
+        assert set(ended) <= {"open", "close 4408"}
+        it.check(seen, memory=OPTIONS["max_outbound_total_bytes"] + count * (RECORD + IN_A_READ))
+
+
+def test_a_million_fragments_of_one_byte_are_one_message(pool: ProcessPoolExecutor) -> None:
+    messages = scaled(1)
+    with stage(pool, max_message_size=MIB) as it:
+        ended, seen = it.under(attacks.one_byte_fragments, messages, 1_000_000)
+        assert ended == {"close 1000": 1}
+        assert it.node.do(program.counts)["largest"] == 1_000_000
+        it.check(seen, memory=(REASSEMBLY + 2) * MIB)
+
+
+def test_fragments_beyond_max_message_size_are_closed_with_1009(pool: ProcessPoolExecutor) -> None:
+    count = scaled(50)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.endless_fragments, count, b"a", lasting(2.0))
+        assert ended == {"close 1009": count}
+        it.check(seen, memory=count * (RECORD + REASSEMBLY * OPTIONS["max_message_size"]))
+
+
+def test_empty_fragments_without_end_delay_nobody(pool: ProcessPoolExecutor) -> None:
+    count = scaled(50)
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.endless_fragments, count, b"", lasting(3.0))
+        assert ended == {"open": count}
+        it.check(seen, memory=count * RECORD)
+
+
+@pytest.mark.parametrize("size", [10, 60_000])
+def test_talk_after_a_close_frame_is_heard_by_nobody(pool: ProcessPoolExecutor, size: int) -> None:
+    count = scaled(100)
+    with stage(pool) as it:
+        before = it.node.do(program.counts)
+        ended, seen = it.under(attacks.talk_after_close, count, lasting(2.0), size)
+        assert ended == {"close 1000": count}
+        heard = it.node.do(program.counts)
+        assert heard.get("raw", 0) - before.get("raw", 0) <= heard["connect"] - before["connect"] - count
+        it.check(seen, memory=count * RECORD)
