@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 
 MINUTES ?= 10
 SOAK ?= release
+SCALE ?= 5
 DEMO ?=
 BENCH ?=
 MICRO ?=
@@ -97,6 +98,10 @@ test-rust: $(VENV)/.ready ## cargo test, all crates but the binding, which Pytho
 .PHONY: test-python
 test-python: $(VENV)/.ready ## pytest on what `make build` installed (ARGS="-k name")
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: hostile
+hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many and as long, with what they cost
+	HOSTILE_SCALE=$(SCALE) $(BIN)/python -m pytest tests/hostile -s -v --timeout 900 $(ARGS)
 
 .PHONY: lint
 lint: lint-rust lint-python types ## clippy, ruff, mypy

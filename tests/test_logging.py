@@ -98,7 +98,7 @@ def test_lines_have_no_line_breaks_whatever_clients_send(running: Running) -> No
 # ---- What clients can provoke ----
 
 
-def test_what_a_client_can_provoke_comes_once_a_second_and_the_rest_is_counted(
+def test_what_a_client_can_provoke_comes_once_in_five_seconds_and_the_rest_is_counted(
     server_factory: Factory,
 ) -> None:
     running = server_factory(jwt_secret=SECRET)
@@ -111,15 +111,15 @@ def test_what_a_client_can_provoke_comes_once_a_second_and_the_rest_is_counted(
             with Wire(running.port, headers={"Authorization": "Bearer junk"}) as wire:
                 assert wire.close_frame()[0] == 4401
             provoked += 1
-            return sum(refusal in line for line in log.lines) >= 3
+            return sum(refusal in line for line in log.lines) >= 2
 
-        wait_until(provoke, "three lines")
+        wait_until(provoke, "two lines")
         running.server.stop()
         log.wait("stopped")
         lines = log.wait(refusal)
     assert provoked > 20
     times = [record.created for record in lines]
-    assert all(later - earlier > 0.9 for earlier, later in pairwise(times))
+    assert all(later - earlier > 4.9 for earlier, later in pairwise(times))
     left_out = sum(int(fields(record.getMessage()).get("left_out", "0")) for record in lines[1:])
     # Whatever came between the first line and the last was counted, and nothing twice.
     assert 0 < left_out <= provoked - len(lines)

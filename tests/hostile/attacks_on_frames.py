@@ -1,9 +1,10 @@
-"""Attacks with frames, after the upgrade. Each takes the port first, is bounded, and tells how its sockets ended."""
+"""Attacks with frames. Each function takes the port first, is bounded, and tells how its sockets ended."""
 
 from __future__ import annotations
 
 import random
 import struct
+import time
 
 from hostile.crowd import Crowd
 from sockets import CLOSE, PING, client_frame
@@ -25,11 +26,12 @@ def announcement(length: int) -> bytes:
     return struct.pack(">BBQ", 0x81, 0xFF, length) + MASK
 
 
-def slow_frame_header(port: int, count: int) -> dict[str, int]:
-    """Half the header of a frame, and then nothing, not even an answer to a ping."""
+def silence(port: int, count: int) -> dict[str, int]:
+    """Nothing at all, or half the header of a frame, and then not even an answer to a ping, nor an end."""
     with Crowd(port, count) as crowd:
         crowd.upgrade()
-        crowd.say(announcement(1000)[:5])
+        for attacker in crowd.all[::2]:
+            attacker.write(announcement(1000)[:5])
         return crowd.wait_for_the_end(PATIENT)
 
 
@@ -69,6 +71,21 @@ def ping_flood(port: int, count: int, seconds: float, *, reading: bool) -> dict[
         ping = client_frame(b"p" * 125, PING)
         crowd.flood(ping * 500, seconds=seconds, reading=reading)
         return crowd.endings() if reading else crowd.wait_for_the_end(PATIENT)
+
+
+def ping_floods(port: int, count: int, seconds: float) -> int:
+    """The same by clients that never read, crowd after crowd, each soon gone by a reset.
+
+    Returns how many came.
+    """
+    deadline, come = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        with Crowd(port, count, receive_buffer=SMALL_BUFFER) as crowd:
+            crowd.upgrade()
+            crowd.flood(client_frame(b"p" * 125, PING) * 500, seconds=0.3, reading=False)
+            crowd.reset()
+        come += count
+    return come
 
 
 def one_byte_fragments(port: int, messages: int, fragments: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Attacks that say little: connections that come, break, stay or do not read. Each takes the port first and is bounded."""
+"""Attacks that say little: connections that come, break, stay or do not read. Each function is bounded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,10 @@ def half_open(port: int, count: int) -> dict[str, int]:
         return crowd.wait_for_the_end(PATIENT)
 
 
-def silent(port: int, count: int) -> dict[str, int]:
-    """Clients that answer no ping, as those whose machine has lost its power, and never close."""
-    with Crowd(port, count) as crowd:
-        crowd.upgrade()
-        return crowd.wait_for_the_end(PATIENT)
-
-
 def never_closing(port: int, count: int, seconds: float) -> int:
-    """Clients that break the protocol and keep their sockets, unread; returns how many the server has let go of.
+    """Clients that break the protocol and keep their sockets, unread.
 
-    That it has is seen by writing: after a reset the kernel takes nothing.
+    Returns how many of them the server has let go of. That it has is seen by writing: after a reset the kernel takes nothing.
     """
     with Crowd(port, count) as crowd:
         crowd.upgrade()
@@ -43,9 +36,18 @@ def never_closing(port: int, count: int, seconds: float) -> int:
 
 
 def resets(port: int, count: int, seconds: float) -> int:
-    """Crowds that come and reset: at once, within the request, behind it, and within a frame; returns how many."""
+    """Crowds that come and reset: at once, within the request, behind it, and within a frame.
+
+    Returns how many they were.
+    """
     deadline, gone = time.monotonic() + seconds, 0
-    stages = [b"", request()[:60], request(), request() + client_frame(b"hello"), request() + announcement(1000) + b"a"]
+    stages = [
+        b"",
+        request()[:60],
+        request(),
+        request() + client_frame(b"hello"),
+        request() + announcement(1000) + b"a",
+    ]
     while time.monotonic() < deadline:
         for stage in stages:
             with Crowd(port, count) as crowd:

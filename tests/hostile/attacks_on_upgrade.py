@@ -1,4 +1,4 @@
-"""Attacks before the upgrade. Each takes the port first, is bounded in sockets and seconds, and tells how its sockets ended."""
+"""Attacks before the upgrade. Each function takes the port first, is bounded, and tells how its sockets ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def slow_header(port: int, count: int) -> dict[str, int]:
 
 
 def header_bombs(port: int, count: int, seconds: float, kind: str) -> dict[str, int]:
-    """Too much header, wave after wave: `one` of 64 KiB, ten thousand `small` ones, or a line that is `endless`."""
+    """Too much header, in waves: `one` of 64 KiB, ten thousand `small` ones, or a line that is `endless`."""
     bomb = {
         "one": request("hostile", "X-Bomb: " + "a" * 65_536),
         "small": request("hostile", *(f"X-{number}: {number}" for number in range(10_000))),
@@ -46,7 +46,7 @@ def header_bombs(port: int, count: int, seconds: float, kind: str) -> dict[str, 
 
 
 def garbage(port: int, count: int, seconds: float, kind: str, seed: int = 0) -> dict[str, int]:
-    """What is no HTTP/1.1, wave after wave: `random` bytes, the hello of `tls`, the preface of `http2`, `zeros`."""
+    """What is no HTTP/1.1, in waves: `random` bytes, the hello of `tls`, the preface of `http2`, `zeros`."""
     noise = random.Random(seed)  # noqa: S311 - it only has to be different each time
     made = {"tls": CLIENT_HELLO, "http2": HTTP_2, "zeros": bytes(4096)}.get(kind)
 

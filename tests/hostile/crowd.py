@@ -165,9 +165,7 @@ class Crowd:
             self.say(data[at : at + 1])
             self.listen(every)
 
-    def flood(
-        self, block: bytes, *, seconds: float, reading: bool, bytes_each: int | None = None
-    ) -> None:
+    def flood(self, block: bytes, *, seconds: float, reading: bool, bytes_each: int | None = None) -> None:
         """Sends the block again and again as fast as the server reads it.
 
         Args:
@@ -177,7 +175,7 @@ class Crowd:
             bytes_each: How much each sends at the most.
         """
         deadline = time.monotonic() + seconds
-        done = {attacker: 0 for attacker in self.alive}
+        done = dict.fromkeys(self.alive, 0)
         events = selectors.EVENT_WRITE | (selectors.EVENT_READ if reading else 0)
         view = memoryview(block)
         with selectors.DefaultSelector() as selector:
@@ -220,4 +218,3 @@ class Crowd:
         self._selector.close()
         for attacker in self.all:
             attacker.socket.close()
-

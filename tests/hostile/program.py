@@ -92,9 +92,9 @@ def stop(_: Host) -> None:
 
 
 def juggle(host: Host) -> int:
-    """Subscribes, sends to, unsubscribes and disconnects the latest connections until `stop`; returns how often.
+    """Subscribes, sends to, unsubscribes and disconnects the latest connections until `stop`.
 
-    Subscribers of `TOPIC` are not among them.
+    Returns how many they were. Subscribers of `TOPIC` are not among them.
     """
     turns = 0
     while not _program.over.is_set():

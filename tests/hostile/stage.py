@@ -1,8 +1,8 @@
 """A server under attack with healthy clients beside it, and what all of them must keep to.
 
-On a `Stage` an attack runs in a process of its own. Meanwhile a hundred clients must get everything in order within
-`LATEST` seconds, newcomers must be let in, the server's memory must stay under the limit that the test states, and
-its log must be quiet. When the attackers have gone, so must be their descriptors.
+On a `Stage` an attack runs in a process of its own. Meanwhile a hundred clients must get everything in order
+within `LATEST` seconds, newcomers must be let in, the server's memory must stay under the limit that the test
+states, and its log must be quiet. When the attackers have gone, so must be their descriptors.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ RATE = 20.0
 RECORD = KIB
 """Bytes of a connection that holds nothing: its record and its place in lists, measured below this."""
 SLACK = 8 * MIB
-"""Bytes that the memory may grow for other reasons: Python's lists of events, pages that the allocator keeps."""
+"""Bytes that the memory may grow for other reasons: Python's lists of events, free pages."""
+OVERSHOOT = 8 * MIB
+"""Bytes of answers that the threads may make in a slice of reading, before limits are looked at."""
+ALLOCATOR = 16 * MIB
+"""Bytes freed in a burst that the allocator gives back to the system only later."""
 DESCRIPTORS = 20_000
 
 OPTIONS: dict[str, Any] = {
@@ -101,7 +105,7 @@ class Stage:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> tuple[T, Seen]:
-        """Runs an attack to its end, looking after newcomers meanwhile; returns its answer and what was seen."""
+        """Runs an attack to its end, with newcomers meanwhile; returns its answer and what was seen."""
         started, cpu = time.monotonic(), self._cpu_seconds()
         running: Future[T] = self._pool.submit(attack, self.node.port, *args, **kwargs)
         longest = 0.0

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from hostile import attacks_on_sockets as attacks
 from hostile import program
-from hostile.stage import KIB, OPTIONS, RECORD, lasting, scaled, stage
+from hostile.stage import ALLOCATOR, KIB, OPTIONS, OVERSHOOT, RECORD, lasting, scaled, stage
 from support import PATIENCE
 
 
@@ -15,14 +15,6 @@ def test_half_open_sockets_are_closed(pool: ProcessPoolExecutor) -> None:
     with stage(pool) as it:
         ended, seen = it.under(attacks.half_open, count)
         assert ended == {"end": count}
-        it.check(seen, memory=count * RECORD)
-
-
-def test_clients_that_answer_no_ping_are_closed_as_idle(pool: ProcessPoolExecutor) -> None:
-    count = scaled(500)
-    with stage(pool) as it:
-        ended, seen = it.under(attacks.silent, count)
-        assert ended == {"close 4410": count}
         it.check(seen, memory=count * RECORD)
 
 
@@ -37,7 +29,7 @@ def test_sockets_that_are_never_closed_are_let_go_of(pool: ProcessPoolExecutor) 
 def test_resets_at_every_stage_leave_nothing_behind(pool: ProcessPoolExecutor) -> None:
     count = scaled(200)
     with stage(pool) as it:
-        gone, seen = it.under(attacks.resets, count, lasting(3.0))
+        gone, seen = it.under(attacks.resets, count, lasting(2.0))
         assert gone >= 5 * count
         it.check(seen, memory=count * (RECORD + KIB))
 
@@ -54,7 +46,7 @@ def test_python_may_do_with_a_connection_what_it_likes_while_it_is_reset(pool: P
 def test_a_storm_of_connections_delays_nobody(pool: ProcessPoolExecutor) -> None:
     count = scaled(200)
     with stage(pool) as it:
-        come, seen = it.under(attacks.connect_storm, count, lasting(3.0))
+        come, seen = it.under(attacks.connect_storm, count, lasting(2.0))
         assert come >= count
         it.check(seen, memory=count * (RECORD + KIB))
 
@@ -64,4 +56,4 @@ def test_subscribers_that_never_read_are_closed_as_too_slow(pool: ProcessPoolExe
     with stage(pool, rate=100.0, size=8 * KIB) as it:
         ended, seen = it.under(attacks.never_reading, count, lasting(5.0))
         assert "open" not in ended
-        it.check(seen, memory=OPTIONS["max_outbound_total_bytes"] + count * RECORD)
+        it.check(seen, memory=OPTIONS["max_outbound_total_bytes"] + OVERSHOOT + ALLOCATOR + count * RECORD)

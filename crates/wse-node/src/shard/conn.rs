@@ -94,6 +94,10 @@ pub(super) struct Flags {
     pub(super) peer_closed: bool,
     /// Already in the list of those that are over their limit.
     pub(super) over: bool,
+    /// It stands in line to be read.
+    pub(super) lined_up: bool,
+    /// Its end was announced while it stood there, so a short read is not the last.
+    pub(super) to_the_end: bool,
     /// The write side of the socket is shut.
     pub(super) shut: bool,
 }

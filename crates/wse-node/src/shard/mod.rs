@@ -12,6 +12,7 @@ mod flush;
 mod handshake;
 mod hold;
 mod read;
+mod readers;
 mod runs;
 mod sweeps;
 mod timers;
@@ -33,6 +34,7 @@ use crate::shared::{ShardHandle, Shared};
 use accept::Acceptor;
 use conn::{Receiving, Slots};
 use hold::Holds;
+use readers::Readers;
 use sweeps::Sweeps;
 
 /// The token of the waker, which no connection has.
@@ -70,8 +72,10 @@ pub(crate) struct Shard {
     pool: Pool,
     /// Connections to write to.
     sweeps: Sweeps,
-    /// Connections with more to read than one turn allows, and whether to read to their end.
+    /// Connections with more to read than one visit allows, and whether to read to their end.
     again: Vec<(u32, bool)>,
+    /// Connections that are to be read when it is their turn.
+    readers: Readers,
     /// Connections that are not read because their next message has no room.
     paused: Vec<u32>,
     /// Connections over their outbound limit.
@@ -108,6 +112,7 @@ impl Shard {
             pool: Pool::new(shared.clone()),
             sweeps: Sweeps::default(),
             again: Vec::new(),
+            readers: Readers::default(),
             paused: Vec::new(),
             over: Vec::new(),
             holds: Holds::default(),
@@ -140,10 +145,11 @@ impl Shard {
                 break;
             }
             self.look_at_the_clock(timeout);
+            self.begin_to_read();
             for event in &readiness {
                 self.on_ready(event);
             }
-            self.read_again();
+            self.read_line();
             self.hand_over();
             if contents.entries.is_empty() && self.sweeps.have_room() {
                 self.handle().inbox.take(&mut contents, false);
@@ -163,7 +169,7 @@ impl Shard {
 
     /// How long the next poll may block: not at all while there is work; before it does, the inbox is told that the shard sleeps.
     fn timeout(&mut self, contents: &mut Contents) -> Option<Duration> {
-        if !self.sweeps.is_empty() || !self.again.is_empty() {
+        if !self.sweeps.is_empty() || !self.again.is_empty() || !self.readers.is_empty() {
             return Some(Duration::ZERO);
         }
         if self.handle().inbox.take(contents, true) {
@@ -202,7 +208,7 @@ impl Shard {
                 if event.is_error() || (event.is_write_closed() && event.is_read_closed()) {
                     self.on_hang_up(slot);
                 } else if event.is_readable() || event.is_read_closed() {
-                    self.on_readable(slot, event.is_read_closed());
+                    self.read_in_turn(slot, event.is_read_closed());
                 }
             }
         }

@@ -44,13 +44,6 @@ impl Shard {
         self.again.push((slot, to_the_end));
     }
 
-    /// Goes on with the sockets that had more than a turn allows.
-    pub(super) fn read_again(&mut self) {
-        for (slot, to_the_end) in std::mem::take(&mut self.again) {
-            self.on_readable(slot, to_the_end);
-        }
-    }
-
     /// One read, and whatever it brings.
     fn read_once(&mut self, slot: u32) -> After {
         let now_ms = self.now_ms;
