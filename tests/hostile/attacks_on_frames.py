@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import struct
 import time
+import zlib
 
 from hostile.crowd import Crowd
-from sockets import CLOSE, PING, client_frame
+from sockets import BINARY, CLOSE, PING, client_frame
 
 PATIENT = 15.0
 """Seconds that an attacker waits to be ended by the server."""
@@ -104,6 +105,32 @@ def endless_fragments(port: int, count: int, payload: bytes, seconds: float) -> 
         crowd.upgrade()
         crowd.say(fragment(payload, 1))
         crowd.flood(fragment(payload) * 10_000, seconds=seconds, reading=True)
+        return crowd.endings()
+
+
+def deflated_zeros(length: int) -> bytes:
+    """Returns a whole compressed binary frame (RFC 7692) of zeros, about a thousandth as long."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = deflater.compress(bytes(length)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    frame = bytearray(client_frame(packed[:-4], BINARY))
+    frame[0] |= 0x40
+    return bytes(frame)
+
+
+def inflate_bombs(port: int, count: int, length: int) -> dict[str, int]:
+    """One message each that inflates to so many bytes."""
+    bomb = deflated_zeros(length)
+    with Crowd(port, count) as crowd:
+        crowd.upgrade("hostile", "Sec-WebSocket-Extensions: permessage-deflate")
+        crowd.flood(bomb, seconds=PATIENT, reading=True, bytes_each=len(bomb))
+        return crowd.wait_for_the_end(PATIENT)
+
+
+def inflate_flood(port: int, count: int, length: int, seconds: float) -> dict[str, int]:
+    """Messages that inflate to so many bytes, as fast as the server takes them."""
+    with Crowd(port, count) as crowd:
+        crowd.upgrade("hostile", "Sec-WebSocket-Extensions: permessage-deflate")
+        crowd.flood(deflated_zeros(length) * 100, seconds=seconds, reading=True)
         return crowd.endings()
 
 

@@ -22,7 +22,8 @@ def half_open(port: int, count: int) -> dict[str, int]:
 def never_closing(port: int, count: int, seconds: float) -> int:
     """Clients that break the protocol and keep their sockets, unread.
 
-    Returns how many of them the server has let go of. That it has is seen by writing: after a reset the kernel takes nothing.
+    Returns how many of them the server has let go of. That it has is seen by writing: after a reset the
+    kernel takes nothing.
     """
     with Crowd(port, count) as crowd:
         crowd.upgrade()

@@ -1,4 +1,4 @@
-"""Attacks before the upgrade. Each function takes the port first, is bounded, and tells how its sockets ended."""
+"""Attacks before the upgrade. Each is bounded, and tells how its sockets ended."""
 
 from __future__ import annotations
 

@@ -128,9 +128,9 @@ class Crowd:
         """Those whose end has not been read."""
         return [attacker for attacker in self.all if not attacker.ended]
 
-    def upgrade(self, name: str = "hostile") -> None:
-        """Sends a good request each and waits for the answers."""
-        self.say(request(name))
+    def upgrade(self, name: str = "hostile", *more: str) -> None:
+        """Sends a good request each, with these header lines besides, and waits for the answers."""
+        self.say(request(name, *more))
         deadline = time.monotonic() + PATIENCE
         while not all(attacker.has_answer for attacker in self.all) and time.monotonic() < deadline:
             self.listen(0.05)

@@ -110,6 +110,30 @@ def test_empty_fragments_without_end_delay_nobody(pool: ProcessPoolExecutor) -> 
         it.check(seen, memory=count * RECORD)
 
 
+def test_messages_that_inflate_beyond_max_message_size_are_closed_with_1009(
+    pool: ProcessPoolExecutor,
+) -> None:
+    count, size = scaled(200), OPTIONS["max_message_size"]
+    # The longest that is let in compressed: inflated it would be a thousand times as much.
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.inflate_bombs, count, 1000 * size)
+        assert ended == {"close 1009": count}
+        it.check(seen, memory=count * (RECORD + REASSEMBLY * size))
+
+
+def test_messages_that_inflate_to_max_message_size_cost_no_more_than_the_queue(
+    pool: ProcessPoolExecutor,
+) -> None:
+    count, size = scaled(20), OPTIONS["max_message_size"]
+    with stage(pool) as it:
+        ended, seen = it.under(attacks.inflate_flood, count, size, lasting(3.0))
+        assert ended == {"open": count}
+        assert it.node.do(program.counts)["largest"] == size
+        it.check(
+            seen, memory=OPTIONS["max_inbound_queue_bytes"] + ALLOCATOR + count * (RECORD + REASSEMBLY * size)
+        )
+
+
 @pytest.mark.parametrize("size", [10, 60_000])
 def test_talk_after_a_close_frame_is_heard_by_nobody(pool: ProcessPoolExecutor, size: int) -> None:
     count = scaled(100)
