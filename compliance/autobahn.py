@@ -47,8 +47,9 @@ FULL = (
     Run("deflate-full", "full", ("12.*", "13.*"), 3 * 3600.0),
 )
 
-# Chapters 1 to 10 whole, for they are quick. Of the chapters on compression, which take nearly all the time of a
-# full run, the smallest messages of each kind of data and each combination of parameters, and one case in fragments.
+# Chapters 1 to 10 whole, for they are quick. Chapters 12 and 13, on compression, take nearly all the time
+# of a full run: of them the smallest messages of each kind of data and each combination of parameters, and
+# one case in pieces.
 UNCOMPRESSED = ("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*")
 COMPRESSED = (
     *("12.1.1", "12.1.2", "12.1.3", "12.1.11", "12.2.1", "12.3.1", "12.4.1", "12.5.1"),
