@@ -26,6 +26,7 @@ COUNTERS = (
     "outbound_queued_bytes",
     "messages_received",
     "messages_sent",
+    "messages_compressed",
     "bytes_received",
     "bytes_sent",
     "connections_accepted",
@@ -195,6 +196,18 @@ class Run:
         complaints = [complaint for state in crowds for complaint in state["complaints"]]
         self._check(verdict.empty("the crowd's complaints", complaints))
         tally = sum((Counter(state["tally"]) for state in crowds), Counter[str]())
+        # A soak that some kind of client does not reach to the end of shows nothing about it.
+        done = (
+            "upgraded",
+            "deflate",
+            "echoes",
+            "flood messages",
+            "pages",
+            "rules broken",
+            "strangers sent away",
+        )
+        wanted = [name for name in done if name != "deflate" or self._plan.compression != "off"]
+        self._check(verdict.empty("what nobody came to do", [name for name in wanted if not tally[name]]))
         self._outcome.tally = dict(sorted(tally.items()))
         self._outcome.log_lines = state["log"]
 
