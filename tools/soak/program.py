@@ -10,8 +10,6 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from typing_extensions import override
-
 from soak.plan import FLOODED, HOST, Plan
 from wse_server import RustWSEServer
 
@@ -19,19 +17,24 @@ BODIES = {20: 500, 200: 500, 2000: 100, 40_000: 6}
 """Sizes of what is published, and how many of a size at most come in one burst."""
 
 
-class Log(logging.Handler):
-    """Counts the lines of the engine, and keeps those that must not be."""
+class Log:
+    """Counts the lines of the engine on their way into a file, and keeps those that must not be."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
+    def __init__(self, file: str) -> None:
         self.lines: Counter[str] = Counter()
         self.errors: list[str] = []
+        handler = logging.FileHandler(file, mode="w")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.addFilter(self._count)
+        logger = logging.getLogger("wse_server")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
 
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
+    def _count(self, record: logging.LogRecord) -> bool:
         self.lines[record.levelname] += 1
         if record.levelno >= logging.ERROR and len(self.errors) < 20:
             self.errors.append(record.getMessage())
+        return True
 
 
 class Program:
@@ -43,11 +46,7 @@ class Program:
 
     def __init__(self, plan: Plan, log_file: str) -> None:
         self._plan = plan
-        self._log = Log()
-        logger = logging.getLogger("wse_server")
-        logger.setLevel(logging.INFO)
-        logger.addHandler(self._log)
-        logger.addHandler(logging.FileHandler(log_file, mode="w"))
+        self._log = Log(log_file)
         self._server = RustWSEServer(HOST, 0, **plan.options())
         self._people: dict[str, str] = {}
         self._events: Counter[str] = Counter()
