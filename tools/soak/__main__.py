@@ -28,14 +28,14 @@ def main() -> int:
     plan = Plan(options.minutes * 60, options.seed, options.clients, options.cpu, options.compression)
     options.out.mkdir(parents=True, exist_ok=True)
     log_file = options.out / "server.log"
-    began = time.gmtime()
+    # Before the run: who works on while it goes on must not change what it was of.
+    about = _about(plan, time.gmtime())
     try:
         outcome = Run(plan, log_file).run()
     except RuntimeError as error:
         print(f"broken off: {error}; the engine's log is {log_file}", file=sys.stderr)
         return 2
-    about = _about(plan, began)
-    name = f"{time.strftime('%Y-%m-%d', began)}-{about['commit']}"
+    name = f"{about['began'][:10]}-{about['commit']}"
     for directory in [options.out, *([RESULTS] if options.keep else [])]:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.svg").write_text(draw(outcome, _title(about)))
