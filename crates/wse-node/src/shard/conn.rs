@@ -61,21 +61,33 @@ pub(super) struct Conn {
     pub(super) flags: Flags,
 }
 
-/// The contexts of a client that compresses, or is compressed for, with what was said before.
+/// The contexts of a client that compresses, or is compressed for, with what was said before. Each is made when it is first needed: a
+/// third of a megabyte for what is sent, and a seventh of that for what is received.
 #[derive(Debug)]
 pub(super) struct Own {
-    pub(super) deflater: Option<Deflater>,
-    pub(super) inflater: Option<Inflater>,
+    agreed: Agreement,
+    deflater: Option<Deflater>,
+    inflater: Option<Inflater>,
 }
 
 impl Own {
     /// What an agreement asks for, if anything.
     pub(super) fn of(agreed: Option<Agreement>) -> Option<Box<Self>> {
         let agreed = agreed.filter(|agreed| agreed.server_takeover || agreed.client_takeover)?;
-        Some(Box::new(Self {
-            deflater: agreed.server_takeover.then(|| Deflater::new(agreed.window, true)),
-            inflater: agreed.client_takeover.then(|| Inflater::new(true)),
-        }))
+        Some(Box::new(Self { agreed, deflater: None, inflater: None }))
+    }
+
+    /// The compressor of this client alone, if it has one.
+    pub(super) fn deflater(&mut self) -> Option<&mut Deflater> {
+        let agreed = self.agreed;
+        agreed
+            .server_takeover
+            .then(|| self.deflater.get_or_insert_with(|| Deflater::new(agreed.window, true)))
+    }
+
+    /// The decompressor of this client alone, if it has one.
+    pub(super) fn inflater(&mut self) -> Option<&mut Inflater> {
+        self.agreed.client_takeover.then(|| self.inflater.get_or_insert_with(|| Inflater::new(true)))
     }
 }
 

@@ -114,7 +114,7 @@ impl Shard {
         let mut replies = std::mem::take(&mut self.scratch);
         replies.clear();
         let mut own = conn.own.take();
-        let inflation = match own.as_mut().and_then(|own| own.inflater.as_mut()) {
+        let inflation = match own.as_mut().and_then(|own| own.inflater()) {
             Some(inflater) => Inflation::By(inflater),
             None if conn.wire == Wire::Plain => Inflation::Refused,
             None => Inflation::By(self.inflater.get_or_insert_with(|| Inflater::new(false))),

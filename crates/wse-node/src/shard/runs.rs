@@ -91,7 +91,7 @@ impl Runs {
     /// Compresses for one client alone: its context must see exactly what it is sent, in that order.
     fn compress(&self, conn: &mut Conn, run: &Run, start: u32, end: u32) {
         let frames = &run.bytes()[start as usize..end as usize];
-        let Some(deflater) = conn.own.as_mut().and_then(|own| own.deflater.as_mut()) else {
+        let Some(deflater) = conn.own.as_mut().and_then(|own| own.deflater()) else {
             return conn.outbox.push(run, start, end);
         };
         let mut bytes = Vec::with_capacity(frames.len() / 2);
