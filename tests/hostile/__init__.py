@@ -1,8 +1,8 @@
 """Attacks over real sockets, and what a hundred healthy clients notice of them.
 
 `stage` puts a server into a process of its own, a hundred healthy subscribers beside it, and lets an attack
-loose from a third process; `program` is what runs beside the server, `healthy` the readers, `crowd` the sockets
-of an attacker. The variable `HOSTILE_SCALE` multiplies the numbers of attackers and the time that they last.
+loose from a third process; `program` is what runs beside the server, `healthy` the readers, `crowd` the
+sockets of an attacker. `HOSTILE_SCALE` multiplies the numbers of attackers and the time that they last.
 """
 
 from __future__ import annotations

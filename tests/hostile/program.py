@@ -42,7 +42,7 @@ def begin(host: Host, descriptors: int) -> None:
 
 def _drain(host: Host) -> None:
     while True:
-        for kind, conn_id, data in host.server.drain_inbound(4096, 50):
+        for kind, conn_id, data in host.server.drain_inbound(256, 50):
             _program.counts[kind] += 1
             if kind == "connect":
                 if data.removeprefix("name=").startswith(SUBSCRIBERS):

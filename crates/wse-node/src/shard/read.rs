@@ -276,6 +276,10 @@ impl Inlet<'_> {
         self.messages += 1;
         if self.pass() {
             self.batch.push(kind, self.id, bytes);
+            // One read may inflate to a thousand times its size.
+            if self.batch.is_full() {
+                self.shared.events.push(self.batch);
+            }
         } else {
             self.shared.events.give_back(1, bytes.len());
         }
