@@ -92,10 +92,11 @@ class Bench:
 
     def drain_connections(self) -> None:
         while True:
-            for kind, connection, _ in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
+            for kind, connection, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
                 if kind in {"connect", "auth_connect"}:
                     self.counts["connects"] += 1
-                    if self.subscribe:
+                    # An attacker says so in its cookie; the one who is greedy wants to be subscribed.
+                    if self.subscribe and not str(data).startswith("hostile"):
                         self.server.subscribe_connection(connection, [TOPIC])
                 elif kind == "disconnect":
                     self.counts["disconnects"] += 1

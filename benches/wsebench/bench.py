@@ -78,11 +78,15 @@ class Bench:
         header: str = "",
         first_user: int | None = None,
         settings: Mapping[str, float] = MappingProxyType({}),
+        beside: int | None = None,
     ) -> Iterator[tuple[Load, dict[str, float]]]:
-        """Connected clients, and what their connecting cost. `settings` become WSLOAD_ variables."""
+        """Connected clients, and what their connecting cost. `settings` become WSLOAD_ variables.
+
+        What the process `beside` uses of the machine does not count as a disturbance.
+        """
         settings = {"window": GENTLE_WINDOW, **settings}
         environment = {f"WSLOAD_{key.upper()}": f"{value:g}" for key, value in settings.items()}
-        environment["WSLOAD_SRVPID"] = str(server.pid)
+        environment["WSLOAD_SRVPID"] = f"{server.pid},{beside}" if beside else str(server.pid)
         environment["WSLOAD_CONNECT_LIMIT"] = str(CONNECT_LIMIT_S)
         if first_user is not None:
             file = tokens.write_headers(BUILD / f"headers-{first_user}.txt", first_user, count)
@@ -114,11 +118,19 @@ class Bench:
         payload: str = "",
         header: str = "",
         check_seq: bool = False,
+        beside: int | None = None,
     ) -> dict[str, float]:
         """Connect, measure for the usual time, and return all numbers of the client."""
         settings = {"seq": 1.0} if check_seq else {}
         connected = self.clients(
-            server, mode, count, self.seconds, payload=payload, header=header, settings=settings
+            server,
+            mode,
+            count,
+            self.seconds,
+            payload=payload,
+            header=header,
+            settings=settings,
+            beside=beside,
         )
         with connected as (load, first):
             result = first | pairs(load.line(self.seconds + 30))

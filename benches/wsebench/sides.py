@@ -35,7 +35,7 @@ class Side:
 
 
 def build_programs() -> tuple[Path, Path]:
-    """Compile the load client and the floor server if their sources are newer. Returns where they are.
+    """Compile the load clients and the floor server if their sources are newer. Returns where they are.
 
     Raises:
         MissingError: there is no C compiler, or it refuses the sources.
@@ -48,6 +48,7 @@ def build_programs() -> tuple[Path, Path]:
     sources = {
         "wsload": [load / f"{name}.c" for name in ("wsload", "messages", "latency", "options", "proc")],
         "floor": [load / "floor.c"],
+        "hostile": [load / "hostile.c", load / "proc.c"],
     }
     newest = max(path.stat().st_mtime for path in load.iterdir())
     for name, files in sources.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsebench import compressing, connecting, fanout, inbound, resting
+from wsebench import attacked, compressing, connecting, fanout, inbound, resting
 from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
 
 DELIVERIES = "deliveries"
@@ -82,6 +82,18 @@ WORKLOADS = (
             Figure("cpu_us", CPU_PER_DELIVERY, Unit.MICROSECONDS, times_at_most(0.85)),
         ),
         floor=True,
+    ),
+    Workload(
+        "hostile-p99",
+        "100 subscribers x 100/s beside 1,000 hostile clients",
+        attacked.paced(100, 100, attackers=1000),
+        (
+            Figure("p99_ms", "p99", Unit.MILLISECONDS),
+            Figure("quiet_p99_ms", "p99 without them", Unit.MILLISECONDS),
+            Figure("ratio", "p99 to the quiet one", Unit.COUNT, at_most(2)),
+            Figure("hostile_cpu", "client core used by them", Unit.PERCENT),
+        ),
+        ours_only=True,
     ),
     Workload(
         "inbound-json",
