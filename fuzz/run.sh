@@ -52,7 +52,7 @@ max_len() {
     case $1 in
         conn_id) echo 64 ;;
         topic) echo 600 ;;
-        receive | connection) echo 6000 ;;
+        receive | connection | deflate) echo 6000 ;;
         upgrade) echo 18000 ;;
         category | command | jwt) echo 4096 ;;
         *) echo 1024 ;;

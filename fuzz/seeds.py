@@ -7,6 +7,7 @@ Each target's first comment says how it reads its input; here the same is writte
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -23,8 +24,21 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes = bytes(
     return first + length + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
 
 
+def deflated(payload: bytes, *, final: bool = False, level: int = 6, bits: int = 15) -> bytes:
+    """A message as permessage-deflate sends it, or as a stream that says itself that it is over."""
+    compressor = zlib.compressobj(level, wbits=-bits)
+    data = compressor.compress(payload) + compressor.flush(zlib.Z_FINISH if final else zlib.Z_SYNC_FLUSH)
+    return data if final else data.removesuffix(b"\0\0\xff\xff")
+
+
+def compressed(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """A client's frame with RSV1."""
+    first, *rest = frame(opcode, payload, fin=fin)
+    return bytes([first | 0x40, *rest])
+
+
 def receive() -> dict[str, bytes]:
-    """Limit, message to stop at, number of cuts, cuts (top bit: pause), stream."""
+    """Limit (8: compressed, 16: with a context), message to stop at, cuts (top bit: pause), stream."""
 
     def case(*parts: bytes, limit: int = 4, stop_at: int = 0, cuts: tuple[int, ...] = (6,)) -> bytes:
         return bytes([limit, stop_at, len(cuts), *cuts]) + b"".join(parts)
@@ -59,25 +73,41 @@ def receive() -> dict[str, bytes]:
         "half-a-header": case(text, b"\x82\xff\0\0\1\0\0\0\0\0"),
         "half-a-frame": case(text, b"\xc2\x85\0\0"),
         "two-faults": case(text, b"\xa2\xfe\x7f\xff\0\0\0\0"),
+        "compressed": case(compressed(TEXT, deflated("naïve €".encode() * 9)), text, limit=12),
+        "compressed-fragments": case(
+            compressed(TEXT, deflated(b"abc" * 50)[:5], fin=False),
+            frame(PING, b"p"),
+            frame(0, deflated(b"abc" * 50)[5:]),
+            limit=20,
+            cuts=(3, pause | 20),
+        ),
+        "compressed-bomb": case(compressed(BINARY, deflated(bytes(100_000))), limit=15),
+        "compressed-no-text": case(compressed(TEXT, deflated(b"ok\xff")), limit=12),
+        "compressed-garbage": case(compressed(BINARY, b"\xff\xff\xff"), limit=12),
+        "compressed-continuation": case(frame(TEXT, b"a", fin=False), compressed(0, b"b"), limit=12),
         "two-faults-in-a-close": case(text, frame(CLOSE, b"\x03\xed\xff")),
     }
 
 
 def frames() -> dict[str, bytes]:
-    """Limit, step, then frames: kind (opcode, 0x10 final, 0x20 zero mask, 0xc0 a fault), length, payload."""
+    """Limit, step, deflate, frames: kind (opcode, 0x10 final, 0x20 no mask, 0xc0 fault), length, payload."""
     pool = 0
     short_text, first, middle, last = 0x13, 0x03, 0x00, 0x10
-    wrong = 0xC0
+    wrong, squeezed = 0xC0, 0x80
+    plain, deflate = 0, 1
     return {
-        "text": bytes([4, 2, short_text, 5, pool, 0x15, 8, pool]),
-        "fragments": bytes([4, 1, first, 3, pool, middle, 2, pool, 7, 1, pool, last, 8, pool]),
-        "control": bytes([4, 0, 7, 27, 8, 0, pool, 6, 30, 0x03, 0xE8]),
-        "control-too-long": bytes([4, 2, 7, 28]),
-        "big": bytes([6, 5, 0x15, 26, 0x15, 25]),
-        "too-large": bytes([2, 3, first, 27, last, 1, pool]),
-        "long-form": bytes([4, 2, wrong | short_text, 5, pool, 4]),
-        "reserved": bytes([4, 2, wrong | short_text, 5, pool, 0, 3]),
-        "unmasked": bytes([4, 2, wrong | short_text, 5, pool, 2]),
+        "text": bytes([4, 2, plain, short_text, 5, pool, 0x15, 8, pool]),
+        "fragments": bytes([4, 1, plain, first, 3, pool, middle, 2, pool, 7, 1, pool, last, 8, pool]),
+        "control": bytes([4, 0, plain, 7, 27, 8, 0, pool, 6, 30, 0x03, 0xE8]),
+        "control-too-long": bytes([4, 2, plain, 7, 28]),
+        "big": bytes([6, 5, plain, 0x15, 26, 0x15, 25]),
+        "too-large": bytes([2, 3, plain, first, 27, last, 1, pool]),
+        "long-form": bytes([4, 2, plain, wrong | short_text, 5, pool, 4]),
+        "reserved": bytes([4, 2, plain, wrong | short_text, 5, pool, 0, 3]),
+        "compressed": bytes([4, 2, deflate, squeezed | short_text, 5, pool, squeezed | 0x15, 8, pool]),
+        "compressed-fragments": bytes([4, 1, deflate, squeezed | first, 9, pool, 7, 1, pool, last, 8, pool]),
+        "compressed-unasked": bytes([4, 1, plain, wrong | short_text, 5, pool, 0, 4]),
+        "unmasked": bytes([4, 2, plain, wrong | short_text, 5, pool, 2]),
     }
 
 
@@ -116,6 +146,8 @@ def upgrade() -> dict[str, bytes]:
         "change-line": bytes([3, 1, 0, 4, 2]),
         "change-origin": bytes([7, 2, 8, 1, 10, 3, 1]),
         "change-key": bytes([1, 3, 4, 4, 11, 9, 2, 3]),
+        "compression": request(8, Sec_WebSocket_Extensions="permessage-deflate; server_max_window_bits=10"),
+        "change-compression": bytes([9, 2, 11, 1, 11, 2]),
         "change-twice": bytes([1, 2, 6, 1, 7, 2]),
     }
 
@@ -126,7 +158,7 @@ PUBLISH, CLOSE_HERE, NETWORK = 8, 10, 11
 
 
 def connection() -> dict[str, bytes]:
-    """Message limit, outbound limit, 1 if the client says its request too, operations, what it says."""
+    """Message limit, outbound limit, how the client begins, operations, what it says."""
 
     def play(*operations: bytes, says: bytes = b"", limit: int = 3, outbound: int = 1, raw: int = 0) -> bytes:
         all_of_them = b"".join(operations)
@@ -175,9 +207,59 @@ def connection() -> dict[str, bytes]:
         "too-large": play(room, wide, ALL_ARRIVES, says=text + frame(BINARY, b"12345") * 9, limit=1),
         "half-closed": play(room, ALL_ARRIVES, step(NETWORK, 0), wide, says=text),
         "plain": play(wide, ALL_ARRIVES, says=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", raw=1),
+        "shared": play(
+            room,
+            wide,
+            ALL_ARRIVES,
+            step(PUBLISH, 2, 0, 3),
+            says=compressed(TEXT, deflated(b"ab" * 99)) + closing,
+            raw=2 | 8,
+        ),
+        "full": play(
+            room,
+            step(SOCKET_TAKES, 40),
+            ALL_ARRIVES,
+            step(PUBLISH, 2, 0, 3),
+            step(PUBLISH, 2, 1, 2),
+            wide,
+            step(PUBLISH, 3, 0, 1),
+            says=compressed(TEXT, deflated(b"ab" * 99)) * 2,
+            raw=4 | 8,
+            outbound=2,
+        ),
+        "small-window": play(room, wide, ALL_ARRIVES, step(PUBLISH, 3, 0, 1), raw=2 | 16, outbound=2),
+        "compressed-no-room": play(
+            wide, step(ROOM, 1), ALL_ARRIVES, room, says=compressed(TEXT, deflated(b"ab" * 99)) * 3, raw=4 | 8
+        ),
         "no-http": play(
             ALL_ARRIVES, step(SOCKET_TAKES, 10), step(NETWORK, 0), wide, says=b"\x16\x03\x01", raw=1
         ),
+    }
+
+
+def deflate() -> dict[str, bytes]:
+    """A choice (1: the server's side, 2: with a context, then a window), limit, lengths, messages."""
+
+    def case(choice: int, *messages: bytes, limit: int = 3, lengths: tuple[int, ...] = ()) -> bytes:
+        return bytes([choice, limit, len(lengths), *lengths]) + b"".join(messages)
+
+    words = b'{"t":"tick","p":{"bid":1.07215}}' * 20
+    return {
+        "one": case(0, deflated(words)),
+        "stored": case(0, deflated(words, level=0)),
+        "final": case(0, deflated(words, final=True)),
+        "two-streams": case(0, deflated(b"a" * 30, final=True), deflated(b"b" * 30, final=True)),
+        "small-window": case(0, deflated(words, bits=9)),
+        "too-large": case(0, deflated(bytes(5000))),
+        "exactly": case(0, deflated(bytes(1000))),
+        "nothing": case(0, b"\0", limit=0),
+        "garbage": case(0, b"\xff\xff\xff\xff"),
+        "too-far-back": case(0, deflated(words)[40:]),
+        "with-a-context": case(2, deflated(words) * 2, lengths=(len(deflated(words)) // 4,)),
+        "send": case(1, words),
+        "send-with-a-context": case(3, words, limit=9, lengths=(50,)),
+        "send-small-window": case(1 | 2 << 2, words, bytes(range(256)), limit=30),
+        "send-noise": case(1, bytes(at * at * 7 % 251 for at in range(600)), limit=0),
     }
 
 
@@ -290,6 +372,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "frames": frames(),
         "upgrade": upgrade(),
         "connection": connection(),
+        "deflate": deflate(),
         "topic": topic(),
         "category": JSON,
         "command": command(),

@@ -1,7 +1,8 @@
 //! A whole connection: whatever a client says and whenever a network, an application or the server itself acts, what leaves are
 //! whole frames in order, what was heard does not depend on how it came, and every limit holds.
 //!
-//! Input: message limit, outbound limit, what the client begins with, number of bytes of operations, operations, what the client says.
+//! Input: message limit, outbound limit, how the client begins (1: with its own request; 2, 4: what the server compresses; 8, 16, 32:
+//! what the client offers), number of bytes of operations, operations, what the client says.
 
 #![no_main]
 
@@ -12,7 +13,9 @@ use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use wse_core::http::Head;
 use wse_core::http::request::MAX_HEAD_BYTES;
-use wse_core::websocket::frame::{MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD, write_frame};
+use wse_core::websocket::deflate::{Deflater, Inflater, Mode, Window};
+use wse_core::websocket::frame::{MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD, server_frame_len, write_frame};
+use wse_core::websocket::upgrade::Policy;
 use wse_core::websocket::{Flow, Inflation, Opcode, ProtocolError, Receiver};
 use wse_fuzz::Seen;
 use wse_fuzz::connection::{Connection, Memory, Phase, READ_BYTES, Reason};
@@ -21,27 +24,39 @@ use wse_fuzz::ledger::Out;
 const MESSAGE_LIMITS: [usize; 5] = [1, 16, 126, 1000, 65_536];
 const OUTBOUND_LIMITS: [usize; 4] = [1000, 4096, 70_000, usize::MAX];
 
-/// What may be held beside a message, whose memory grows by doubling: the beginning of a header or of a control frame.
-const BESIDE: usize = MAX_CLIENT_HEADER + MAX_CONTROL_PAYLOAD;
+/// What may be held beside a message, whose memory grows by doubling: the beginning of a header or of a control frame, and what a
+/// message can gain by being compressed.
+const BESIDE: usize = MAX_CLIENT_HEADER + MAX_CONTROL_PAYLOAD + 2 * (65_536 / 1024 + 64);
 
-const REQUEST: &[u8] = b"GET /wse HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const REQUEST: &str = "GET /wse HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+const OFFERS: [&str; 5] = [
+    "",
+    "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n",
+    "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n",
+    "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+];
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[limit, outbound, beginning, operations], rest)) = input.split_first_chunk() else { return };
     let Some((operations, said)) = rest.split_at_checked(usize::from(operations)) else { return };
     // Usually the client has upgraded rightly, so that what it says are frames; else it says its request too.
-    let said = if beginning & 1 == 0 { [REQUEST, said].concat() } else { said.to_vec() };
+    let request = format!("{REQUEST}{}\r\n", OFFERS[usize::from(beginning >> 3) % OFFERS.len()]);
+    let said = if beginning & 1 == 0 { [request.as_bytes(), said].concat() } else { said.to_vec() };
+    let compression = [Mode::Off, Mode::Shared, Mode::Full][usize::from(beginning >> 1 & 3) % 3];
+    let policy = Policy { compression, ..Policy::default() };
+    let limit = MESSAGE_LIMITS[usize::from(limit) % MESSAGE_LIMITS.len()];
+    let outbound = OUTBOUND_LIMITS[usize::from(outbound) % OUTBOUND_LIMITS.len()];
     let mut play = Play {
-        limit: MESSAGE_LIMITS[usize::from(limit) % MESSAGE_LIMITS.len()],
-        outbound: OUTBOUND_LIMITS[usize::from(outbound) % OUTBOUND_LIMITS.len()],
+        limit,
+        outbound,
         said,
         delivered: 0,
         closed_here: false,
         cut_off: false,
-        conn: Connection::new(0, 0),
+        conn: Connection::new(limit, outbound, policy),
     };
-    play.conn = Connection::new(play.limit, play.outbound);
     let mut operations = Unstructured::new(operations);
     while !operations.is_empty() && play.conn.phase != Phase::Gone {
         let _ = play.step(&mut operations);
@@ -63,31 +78,44 @@ struct Play {
     conn: Connection,
 }
 
-/// Runs with frames around every border of the three forms, and where their frames begin and end.
-fn runs() -> &'static [(Vec<Vec<u8>>, Vec<u32>)] {
-    static RUNS: OnceLock<Vec<(Vec<Vec<u8>>, Vec<u32>)>> = OnceLock::new();
-    RUNS.get_or_init(|| {
-        let lens: [&[usize]; 3] = [&[0, 1, 30, 125], &[126, 400, 0, 127], &[65_535, 65_536]];
-        let run = |(which, lens): (usize, &&[usize])| {
-            let payloads: Vec<Vec<u8>> = lens.iter().map(|len| vec![b'a' + which as u8; *len]).collect();
-            let (mut bytes, mut borders) = (Vec::new(), vec![0]);
-            for payload in &payloads {
-                write_frame(&mut bytes, Opcode::Text, payload);
-                borders.push(bytes.len() as u32);
-            }
-            (payloads, borders)
-        };
-        lens.iter().enumerate().map(run).collect()
+/// Messages, and what they are as frames: plain, and compressed for each window.
+struct Batch {
+    payloads: Vec<Vec<u8>>,
+    plain: Vec<u8>,
+    compressed: Vec<Vec<u8>>,
+}
+
+/// Messages around every border of the three forms, now like each other and now not.
+fn batches() -> &'static [Batch] {
+    static BATCHES: OnceLock<Vec<Batch>> = OnceLock::new();
+    BATCHES.get_or_init(|| {
+        let lens: [&[usize]; 4] =
+            [&[0, 1, 30, 125], &[126, 400, 0, 127], &[128, 300, 300, 5], &[65_535, 65_536]];
+        lens.iter().map(|lens| batch(lens)).collect()
     })
 }
 
-/// The run's memory; a new one each time, unless it is one of those that this thread has.
-fn memory(which: usize) -> Memory {
-    let mut bytes = Vec::new();
-    for payload in &runs()[which].0 {
-        write_frame(&mut bytes, Opcode::Text, payload);
+fn batch(lens: &[usize]) -> Batch {
+    let payload = |len: &usize| (0..*len).map(|at| b'a' + (at * at % 97 % 26) as u8).collect();
+    let payloads: Vec<Vec<u8>> = lens.iter().map(payload).collect();
+    let mut plain = Vec::new();
+    payloads.iter().for_each(|payload| write_frame(&mut plain, Opcode::Text, payload));
+    let compressed = |index| {
+        let mut frames = Vec::new();
+        Deflater::new(Window::at(index), false).rewrite_frames(&mut frames, &plain);
+        frames
+    };
+    let compressed = (0..Window::COUNT).map(compressed).collect();
+    Batch { payloads, plain, compressed }
+}
+
+/// Where the `frame`-th frame begins.
+fn border(mut frames: &[u8], frame: usize) -> u32 {
+    let whole = frames.len();
+    for _ in 0..frame {
+        frames = &frames[server_frame_len(frames)..];
     }
-    Memory(Rc::new(bytes))
+    (whole - frames.len()) as u32
 }
 
 impl Play {
@@ -142,24 +170,23 @@ impl Play {
     }
 
     fn publish(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
-        let which = usize::from(input.arbitrary::<u8>()?) % runs().len();
-        let (payloads, borders) = &runs()[which];
+        let batch = &batches()[usize::from(input.arbitrary::<u8>()?) % batches().len()];
         let (from, to) = (input.arbitrary::<u8>()?, input.arbitrary::<u8>()?);
-        let (from, to) = (usize::from(from) % payloads.len(), usize::from(to) % payloads.len());
+        let (from, to) = (usize::from(from) % batch.payloads.len(), usize::from(to) % batch.payloads.len());
         let (from, to) = (from.min(to), from.max(to) + 1);
-        if self.conn.phase != Phase::Open || self.conn.outbox.bytes() > 1 << 19 {
+        if self.conn.outbox.bytes() > 1 << 19 {
             return Ok(());
         }
-        let run = memory(which);
+        let frames = match self.conn.deflate {
+            Some(agreed) if !agreed.server_takeover => &batch.compressed[agreed.window.index()],
+            _ => &batch.plain,
+        };
+        let run = Memory(Rc::new(frames.clone()));
         // In two halves, as two deliveries of one batch: they become one reference.
-        for (start, end) in [(from, (from + to) / 2), ((from + to) / 2, to)] {
-            if start == end || self.conn.phase != Phase::Open {
-                continue;
+        for (from, to) in [(from, (from + to) / 2), ((from + to) / 2, to)] {
+            if from < to && self.conn.phase == Phase::Open {
+                self.conn.publish(&run, border(frames, from), border(frames, to), &batch.payloads[from..to]);
             }
-            for payload in &payloads[start..end] {
-                self.conn.ledger.note(Out::Frame(1, payload.clone()));
-            }
-            self.conn.publish(&run, borders[start], borders[end]);
         }
         Ok(())
     }
@@ -211,7 +238,9 @@ impl Play {
         };
         let (mut heard, mut receiver) = (Vec::new(), Receiver::default());
         let mut stream = self.said[end..self.delivered].to_vec();
-        let flow = receiver.receive(&mut stream, self.limit, Inflation::Refused, |incoming| {
+        let mut inflater = conn.deflate.map(|agreed| Inflater::new(agreed.client_takeover));
+        let inflation = inflater.as_mut().map_or(Inflation::Refused, Inflation::By);
+        let flow = receiver.receive(&mut stream, self.limit, inflation, |incoming| {
             heard.push(Seen::from(&incoming));
             Flow::Continue
         });

@@ -7,7 +7,9 @@
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use wse_core::websocket::deflate::{Deflater, Inflater, Window};
 use wse_core::websocket::{Flow, Inflation, ProtocolError, Receiver};
+use wse_fuzz::inflate::Reader;
 use wse_fuzz::{LengthForm, Seen, write_client_frame};
 
 /// Characters of one to four bytes. Text goes round and round in it: each fragment takes up where the last one ended, so that
@@ -31,6 +33,8 @@ struct Frame {
 #[derive(Default)]
 struct Pool {
     at: usize,
+    /// What is still to come of a compressed message that was begun.
+    compressed: Vec<u8>,
 }
 
 impl Pool {
@@ -41,32 +45,58 @@ impl Pool {
     }
 }
 
+/// What compressed messages are for a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    NotAgreed,
+    Agreed { takeover: bool },
+}
+
 type Story = (Vec<Seen>, Option<ProtocolError>);
 
 fn compare(input: &mut Unstructured<'_>) -> Result<()> {
     let limit = *input.choose(&[1, 5, 125, 126, 1000, 65_536, 100_000])?;
     let step = *input.choose(&[1, 2, 7, 64, 1000, 1_000_000])?;
+    let compression = match input.int_in_range(0..=2)? {
+        0 => Compression::NotAgreed,
+        way => Compression::Agreed { takeover: way == 2 },
+    };
     let mut frames = Vec::new();
     let mut pool = Pool::default();
     let mut bytes = 0;
     while !input.is_empty() && bytes < 70_000 {
-        let Ok(frame) = frame(input, &mut pool) else { break };
+        let Ok(frame) = frame(input, &mut pool, compression) else { break };
         bytes += 64 + frame.payload.len();
         frames.push(frame);
     }
-    assert_eq!(receive(&frames, limit, step), understand(&frames, limit));
+    let (heard, error) = receive(&frames, limit, step, compression);
+    let (understood, fault) = understand(&frames, limit, compression);
+    assert_eq!(heard, understood);
+    // Who has filled the room up to the limit may learn of a fault behind it first.
+    if (error, fault) != (Some(ProtocolError::BadDeflate), Some(ProtocolError::TooLarge)) {
+        assert_eq!(error, fault);
+    }
     Ok(())
 }
 
 /// Mostly a frame that a client may send; one byte in sixteen brings something wrong.
-fn frame(input: &mut Unstructured<'_>, pool: &mut Pool) -> Result<Frame> {
+fn frame(input: &mut Unstructured<'_>, pool: &mut Pool, compression: Compression) -> Result<Frame> {
     let kind: u8 = input.arbitrary()?;
     let opcode = [0, 0, 0, 1, 1, 2, 8, 9, 10][usize::from(kind & 0x0f) % 9];
     let fin = kind & 0x10 != 0 || opcode >= 8;
     let mask = if kind & 0x20 != 0 { [0; 4] } else { [0x11, 0xa5, 0x80, 0xfe] };
-    let payload = payload(input, pool, opcode)?;
+    let mut payload = payload(input, pool, opcode)?;
+    let compressed = compression != Compression::NotAgreed && kind & 0xc0 == 0x80 && matches!(opcode, 1 | 2);
+    if compressed && !payload.is_empty() {
+        payload = Deflater::new(Window::LARGEST, false).deflate(&[&payload]).to_vec();
+        pool.compressed = if fin { Vec::new() } else { payload.split_off(payload.len() / 2) };
+    } else if opcode == 0 && !pool.compressed.is_empty() {
+        payload = std::mem::take(&mut pool.compressed);
+        pool.compressed = if fin { Vec::new() } else { payload.split_off(payload.len() / 2) };
+    }
     let form = LengthForm::shortest(payload.len());
-    let mut frame = Frame { fin, reserved: 0, opcode, masked: Some(mask), form, payload };
+    let reserved = if compressed { 4 } else { 0 };
+    let mut frame = Frame { fin, reserved, opcode, masked: Some(mask), form, payload };
     if kind & 0xc0 == 0xc0 {
         match input.int_in_range(0..=15)? {
             0 => frame.reserved = input.int_in_range(1..=7)?,
@@ -96,17 +126,22 @@ fn payload(input: &mut Unstructured<'_>, pool: &mut Pool, opcode: u8) -> Result<
 }
 
 /// The story as the engine tells it, in pieces of `step` bytes.
-fn receive(frames: &[Frame], limit: usize, step: usize) -> Story {
+fn receive(frames: &[Frame], limit: usize, step: usize, compression: Compression) -> Story {
     let mut stream = Vec::new();
     for frame in frames {
         let first = u8::from(frame.fin) << 7 | frame.reserved << 4 | frame.opcode;
         write_client_frame(&mut stream, first, frame.form, &frame.payload, frame.masked);
     }
     let (mut receiver, mut heard) = (Receiver::default(), Vec::new());
+    let mut inflater = match compression {
+        Compression::NotAgreed => None,
+        Compression::Agreed { takeover } => Some(Inflater::new(takeover)),
+    };
     // Many pieces, but not a hundred thousand.
     for piece in stream.chunks(step.max(stream.len() / 512)) {
         let mut data = [receiver.tail(), piece].concat();
-        let flow = receiver.receive(&mut data, limit, Inflation::Refused, |incoming| {
+        let inflation = inflater.as_mut().map_or(Inflation::Refused, Inflation::By);
+        let flow = receiver.receive(&mut data, limit, inflation, |incoming| {
             heard.push(Seen::from(&incoming));
             Flow::Continue
         });
@@ -121,10 +156,18 @@ fn receive(frames: &[Frame], limit: usize, step: usize) -> Story {
 }
 
 /// The story as the standard tells it.
-fn understand(frames: &[Frame], limit: usize) -> Story {
-    let (mut heard, mut message) = (Vec::new(), None);
+fn understand(frames: &[Frame], limit: usize, compression: Compression) -> Story {
+    let mut side = Side {
+        limit,
+        reader: match compression {
+            Compression::NotAgreed => None,
+            Compression::Agreed { takeover } => Some(Reader::new(15, takeover)),
+        },
+        message: None,
+    };
+    let mut heard = Vec::new();
     for frame in frames {
-        match understand_one(frame, limit, &mut message) {
+        match side.understand(frame) {
             Ok(None) => {}
             Ok(Some(seen)) => {
                 let end = matches!(seen, Seen::Close(..));
@@ -139,51 +182,86 @@ fn understand(frames: &[Frame], limit: usize) -> Story {
     (heard, None)
 }
 
-/// One frame, with the message whose fragments are still coming: whether it is text, and its bytes so far.
-fn understand_one(
-    frame: &Frame,
+/// Who understands.
+struct Side {
     limit: usize,
-    message: &mut Option<(bool, Vec<u8>)>,
-) -> std::result::Result<Option<Seen>, ProtocolError> {
-    use ProtocolError as E;
-    let payload = &frame.payload;
-    let rules = [
-        (frame.reserved != 0, E::ReservedBits),
-        (matches!(frame.opcode, 3..8 | 11..), E::UnknownOpcode),
-        (frame.masked.is_none(), E::NotMasked),
-        // The form decides as soon as the second byte is seen: 126 and 127 announce a longer length, whatever it turns out to be.
-        (frame.opcode >= 8 && (payload.len() > 125 || frame.form != LengthForm::Seven), E::ControlTooLong),
-        (frame.opcode >= 8 && !frame.fin, E::ControlFragmented),
-        (frame.opcode == 0 && message.is_none(), E::UnexpectedContinuation),
-        (matches!(frame.opcode, 1 | 2) && message.is_some(), E::UnexpectedMessage),
-    ];
-    if let Some((_, error)) = rules.into_iter().find(|(broken, _)| *broken) {
-        return Err(error);
+    reader: Option<Reader>,
+    message: Option<Message>,
+}
+
+/// A message whose fragments are still coming, or have come.
+struct Message {
+    is_text: bool,
+    compressed: bool,
+    bytes: Vec<u8>,
+}
+
+impl Side {
+    fn understand(&mut self, frame: &Frame) -> std::result::Result<Option<Seen>, ProtocolError> {
+        use ProtocolError as E;
+        let payload = &frame.payload;
+        let compressed = frame.reserved == 4 && self.reader.is_some() && matches!(frame.opcode, 1 | 2);
+        let rules = [
+            (frame.reserved != 0 && !compressed, E::ReservedBits),
+            (matches!(frame.opcode, 3..8 | 11..), E::UnknownOpcode),
+            (frame.masked.is_none(), E::NotMasked),
+            // The form decides as soon as the second byte is seen: 126 and 127 announce a longer length, whatever it turns out to be.
+            (
+                frame.opcode >= 8 && (payload.len() > 125 || frame.form != LengthForm::Seven),
+                E::ControlTooLong,
+            ),
+            (frame.opcode >= 8 && !frame.fin, E::ControlFragmented),
+            (frame.opcode == 0 && self.message.is_none(), E::UnexpectedContinuation),
+            (matches!(frame.opcode, 1 | 2) && self.message.is_some(), E::UnexpectedMessage),
+        ];
+        if let Some((_, error)) = rules.into_iter().find(|(broken, _)| *broken) {
+            return Err(error);
+        }
+        match frame.opcode {
+            8 => return close(payload).map(Some),
+            9 => return Ok(Some(Seen::Ping(payload.clone()))),
+            10 => return Ok(Some(Seen::Pong(payload.clone()))),
+            _ => {}
+        }
+        let is_text = frame.opcode == 1;
+        let begun = || Message { is_text, compressed, bytes: Vec::new() };
+        let mut message = self.message.take().unwrap_or_else(begun);
+        message.bytes.extend(payload);
+        if message.bytes.len() > message.bound(self.limit) {
+            return Err(E::TooLarge);
+        }
+        if frame.fin && message.compressed {
+            let reader = self.reader.as_mut().expect("compression was agreed on");
+            message.bytes = reader.read(&message.bytes, self.limit)?;
+            message.compressed = false;
+        }
+        message.check_text(frame.fin)?;
+        if !frame.fin {
+            self.message = Some(message);
+            return Ok(None);
+        }
+        Ok(Some(match message.is_text {
+            true => Seen::Text(String::from_utf8(message.bytes).expect("checked above")),
+            false => Seen::Binary(message.bytes),
+        }))
     }
-    match frame.opcode {
-        8 => return close(payload).map(Some),
-        9 => return Ok(Some(Seen::Ping(payload.clone()))),
-        10 => return Ok(Some(Seen::Pong(payload.clone()))),
-        _ => {}
+}
+
+impl Message {
+    /// Bytes that it may have as it comes: who compresses may gain a little where there is nothing to compress.
+    fn bound(&self, limit: usize) -> usize {
+        if self.compressed { limit + limit / 1024 + 64 } else { limit }
     }
-    let (is_text, bytes) = message.get_or_insert_with(|| (frame.opcode == 1, Vec::new()));
-    if bytes.len() + payload.len() > limit {
-        return Err(E::TooLarge);
+
+    /// Text is checked as far as it has come, unless it is still compressed.
+    fn check_text(&self, whole: bool) -> std::result::Result<(), ProtocolError> {
+        match std::str::from_utf8(&self.bytes) {
+            Err(error) if self.is_text && !self.compressed && (whole || error.error_len().is_some()) => {
+                Err(ProtocolError::BadUtf8)
+            }
+            _ => Ok(()),
+        }
     }
-    bytes.extend(payload);
-    if *is_text
-        && let Err(error) = std::str::from_utf8(bytes)
-        && (frame.fin || error.error_len().is_some())
-    {
-        return Err(E::BadUtf8);
-    }
-    if !frame.fin {
-        return Ok(None);
-    }
-    Ok(message.take().map(|(is_text, bytes)| match is_text {
-        true => Seen::Text(String::from_utf8(bytes).expect("checked above")),
-        false => Seen::Binary(bytes),
-    }))
 }
 
 /// Section 5.5.1, and the codes of section 7.4 with those that IANA has registered since.

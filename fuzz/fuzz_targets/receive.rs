@@ -3,11 +3,13 @@
 //! Any bytes are fed to one `Receiver` at once and to another in pieces, with pauses where the input asks for them. Both hand
 //! on the same things and end in the same error, and what is held meanwhile stays within the limit of one message.
 //!
-//! Input: limit, message to stop at, number of cuts, the cuts (a length, and in the top bit whether to pause), the stream.
+//! Input: limit (and whether messages may be compressed, with a context or without), message to stop at, number of cuts, the cuts (a
+//! length, and in the top bit whether to pause), the stream.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use wse_core::websocket::deflate::Inflater;
 use wse_core::websocket::frame::{MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD};
 use wse_core::websocket::{Flow, Inflation, ProtocolError, Receiver};
 use wse_fuzz::Seen;
@@ -15,17 +17,19 @@ use wse_fuzz::Seen;
 /// Around every border of the three forms of length.
 const LIMITS: [usize; 8] = [1, 16, 125, 126, 300, 4096, 65_535, 65_536];
 
-/// What may be held beside a message, whose memory grows by doubling: the beginning of a header or of a control frame.
-const BESIDE: usize = MAX_CLIENT_HEADER + MAX_CONTROL_PAYLOAD;
+/// What may be held beside a message, whose memory grows by doubling: the beginning of a header or of a control frame, and what a
+/// message can gain by being compressed.
+const BESIDE: usize = MAX_CLIENT_HEADER + MAX_CONTROL_PAYLOAD + 2 * (65_536 / 1024 + 64);
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[limit, stop_at, cuts], rest)) = input.split_first_chunk() else { return };
     let Some((cuts, stream)) = rest.split_at_checked(usize::from(cuts)) else { return };
+    let takeover = [None, Some(false), Some(true)][usize::from(limit) / LIMITS.len() % 3];
     let limit = LIMITS[usize::from(limit) % LIMITS.len()];
 
-    let mut at_once = Client::new(limit, stop_at);
+    let mut at_once = Client::new(limit, stop_at, takeover);
     at_once.say(stream, &[]);
-    let mut in_pieces = Client::new(limit, stop_at);
+    let mut in_pieces = Client::new(limit, stop_at, takeover);
     in_pieces.say(stream, cuts);
 
     assert_eq!(at_once.heard, in_pieces.heard);
@@ -47,6 +51,7 @@ enum End {
 
 struct Client {
     receiver: Receiver,
+    inflater: Option<Inflater>,
     limit: usize,
     /// The number of the message with which the reader has enough.
     stop_at: usize,
@@ -55,9 +60,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(limit: usize, stop_at: u8) -> Self {
+    fn new(limit: usize, stop_at: u8, takeover: Option<bool>) -> Self {
         Self {
             receiver: Receiver::default(),
+            inflater: takeover.map(Inflater::new),
             limit,
             stop_at: usize::from(stop_at),
             heard: Vec::new(),
@@ -109,7 +115,8 @@ impl Client {
     }
 
     fn receive(&mut self, data: &mut [u8], pause: &mut bool) -> Result<Flow, ProtocolError> {
-        self.receiver.receive(data, self.limit, Inflation::Refused, |incoming| {
+        let inflation = self.inflater.as_mut().map_or(Inflation::Refused, Inflation::By);
+        self.receiver.receive(data, self.limit, inflation, |incoming| {
             let seen = Seen::from(&incoming);
             if seen.is_message() && std::mem::take(pause) {
                 return Flow::Pause;

@@ -129,11 +129,51 @@ fn check_acceptance(upgrade: &Upgrade<'_>, request: &Request<'_>, lines: &Lines,
             "{bare}"
         );
     }
-    check_response(upgrade, key, &lines.list("sec-websocket-protocol"));
+    let extension = expected_extension(&lines.list("sec-websocket-extensions"), policy.compression);
+    check_response(upgrade, key, &lines.list("sec-websocket-protocol"), extension.as_deref());
+}
+
+/// The answer to the first offer of permessage-deflate in which everything is known, in range and said once (RFC 7692, section 7.1).
+/// That the offers are well formed, quotes included, is known: they were accepted.
+fn expected_extension(offers: &[Vec<u8>], mode: Mode) -> Option<String> {
+    let offers = offers.iter().map(|offer| String::from_utf8_lossy(offer).replace(['"', '\\'], ""));
+    (mode != Mode::Off).then(|| offers.filter_map(|offer| answer_to(&offer, mode)).next())?
+}
+
+fn answer_to(offer: &str, mode: Mode) -> Option<String> {
+    let mut parameters = offer.split(';').map(|parameter| {
+        let (name, value) =
+            parameter.split_once('=').map_or((parameter, None), |(name, value)| (name, Some(value)));
+        (name.trim().to_ascii_lowercase(), value.map(str::trim))
+    });
+    if parameters.next()? != ("permessage-deflate".to_owned(), None) {
+        return None;
+    }
+    let (mut seen, mut bits) = (Vec::new(), None);
+    for (name, value) in parameters {
+        let in_range = value.is_some_and(|value| (8..=15).any(|bits| bits.to_string() == value));
+        match name.as_str() {
+            "server_no_context_takeover" | "client_no_context_takeover" if value.is_none() => {}
+            "client_max_window_bits" if value.is_none() || in_range => {}
+            "server_max_window_bits" if in_range => bits = value.map(str::to_owned),
+            _ => return None,
+        }
+        if seen.contains(&name) {
+            return None;
+        }
+        seen.push(name);
+    }
+    let mut answer = "permessage-deflate".to_owned();
+    for side in ["server_no_context_takeover", "client_no_context_takeover"] {
+        if mode == Mode::Shared || seen.iter().any(|name| name == side) {
+            answer += &format!("; {side}");
+        }
+    }
+    Some(answer + &bits.map_or(String::new(), |bits| format!("; server_max_window_bits={bits}")))
 }
 
 /// The 101 has its lines and no others, and of all that was offered it repeats at most one subprotocol, never a token.
-fn check_response(upgrade: &Upgrade<'_>, key: &[u8], offers: &[Vec<u8>]) {
+fn check_response(upgrade: &Upgrade<'_>, key: &[u8], offers: &[Vec<u8>], extension: Option<&str>) {
     let mut response = Vec::new();
     upgrade.write_response(&mut response);
     let response = String::from_utf8(response).expect("an answer in ASCII");
@@ -143,6 +183,9 @@ fn check_response(upgrade: &Upgrade<'_>, key: &[u8], offers: &[Vec<u8>]) {
     );
     if let Some(protocol) = expected_protocol(offers) {
         expected += &format!("Sec-WebSocket-Protocol: {protocol}\r\n");
+    }
+    if let Some(extension) = extension {
+        expected += &format!("Sec-WebSocket-Extensions: {extension}\r\n");
     }
     assert_eq!(response, expected + "\r\n");
     assert!(!response.contains(": bearer."));
@@ -216,7 +259,7 @@ impl Changed {
     }
 
     fn change(&mut self, input: &mut Unstructured<'_>, policy: &Policy, origins: &mut u32) -> Result<()> {
-        match input.int_in_range(0..=11)? {
+        match input.int_in_range(0..=12)? {
             0 => {
                 let (line, fault) = *input.choose(&[
                     ("POST /wse HTTP/1.1", Some(405)),
@@ -297,6 +340,23 @@ impl Changed {
                     "b@d, good",
                 ])?,
             ),
+            11 => {
+                let (offer, fault) = *input.choose(&[
+                    ("permessage-deflate", false),
+                    ("permessage-deflate; client_max_window_bits; server_max_window_bits=8", false),
+                    ("permessage-deflate; server_max_window_bits = \"1\\0\";client_no_context_takeover", false),
+                    ("x-webkit-deflate-frame, , Permessage-Deflate; server_no_context_takeover", false),
+                    ("permessage-deflate; server_max_window_bits=7, permessage-deflate; client_max_window_bits=15", false),
+                    ("permessage-deflate; client_max_window_bits; client_max_window_bits", false),
+                    ("permessage-deflate;", true),
+                    ("permessage-deflate; server_max_window_bits=", true),
+                    ("permessage-deflate; a=\"\"", true),
+                    ("permessage deflate", true),
+                    ("", true),
+                ])?;
+                self.add("Sec-WebSocket-Extensions", offer);
+                self.faults.extend(fault.then_some(400));
+            }
             _ => {
                 self.headers.iter_mut().for_each(|(_, value)| *value = format!(" \t{value} "));
             }

@@ -11,11 +11,13 @@ use wse_core::protocol::command::{Command, strip_prefix};
 use wse_core::protocol::words;
 use wse_core::websocket::Receiver;
 use wse_core::websocket::close::write_close;
-use wse_core::websocket::frame::write_frame;
+use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
+use wse_core::websocket::frame::{server_frame_len, write_frame};
 use wse_core::websocket::upgrade::{self, Policy, Upgrade};
 use wse_core::websocket::{Flow, Incoming, Inflation, Opcode, ProtocolError};
 
 use crate::Seen;
+use crate::inflate::Reader;
 use crate::ledger::{Ledger, Out};
 
 /// Bytes that one read brings at the most; small, so that short streams have borders.
@@ -100,6 +102,11 @@ pub struct Connection {
     pub paused: bool,
     /// Bytes of a request that is not whole.
     pub head: Vec<u8>,
+    /// What was agreed on about compression.
+    pub deflate: Option<Agreement>,
+    inflater: Option<Inflater>,
+    deflater: Option<Deflater>,
+    policy: Policy,
     blocked: bool,
     peer_closed: bool,
     shut: bool,
@@ -110,7 +117,7 @@ pub struct Connection {
 impl Connection {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(max_message_size: usize, max_outbound: usize) -> Self {
+    pub fn new(max_message_size: usize, max_outbound: usize, policy: Policy) -> Self {
         Self {
             phase: Phase::Handshake,
             world: World::default(),
@@ -121,6 +128,10 @@ impl Connection {
             outbox: Outbox::default(),
             paused: false,
             head: Vec::new(),
+            deflate: None,
+            inflater: None,
+            deflater: None,
+            policy,
             blocked: false,
             peer_closed: false,
             shut: false,
@@ -178,7 +189,7 @@ impl Connection {
     }
 
     fn handshake(&mut self, buffer: &mut [u8]) {
-        let (end, answer) = match Head::parse(buffer) {
+        let (end, answer, deflate) = match Head::parse(buffer) {
             Head::Partial => {
                 self.head = buffer.to_vec();
                 return;
@@ -187,7 +198,7 @@ impl Connection {
             Head::Whole(request, _) if !upgrade::is_attempt(&request) => {
                 return self.answer(&upgrade::upgrade_required());
             }
-            Head::Whole(request, end) => match Upgrade::check(&request, &Policy::default()) {
+            Head::Whole(request, end) => match Upgrade::check(&request, &self.policy) {
                 Err(response) => return self.answer(&response),
                 // Nobody comes in of whom the application could not be told.
                 Ok(_) if self.world.room == 0 => {
@@ -198,13 +209,18 @@ impl Connection {
                 Ok(upgrade) => {
                     let mut answer = Vec::new();
                     upgrade.write_response(&mut answer);
-                    (end, answer)
+                    (end, answer, upgrade.deflate)
                 }
             },
         };
         self.world.room -= 1;
         self.head = Vec::new();
         self.phase = Phase::Open;
+        self.deflate = deflate;
+        self.inflater = deflate.map(|agreed| Inflater::new(agreed.client_takeover));
+        self.deflater =
+            deflate.filter(|agreed| agreed.server_takeover).map(|agreed| Deflater::new(agreed.window, true));
+        self.ledger.reader = deflate.map(|agreed| Reader::new(agreed.window.bits(), agreed.server_takeover));
         self.ledger.note(Out::Http(answer.clone()));
         self.send_own(answer);
         if end < buffer.len() && self.phase == Phase::Open {
@@ -225,10 +241,13 @@ impl Connection {
     fn take_frames(&mut self, buffer: &mut [u8]) {
         let mut receiver = std::mem::take(&mut self.receiver);
         let (mut replies, mut closed) = (Vec::new(), None);
-        let flow = receiver.receive(buffer, self.max_message_size, Inflation::Refused, |incoming| {
+        let mut inflater = self.inflater.take();
+        let inflation = inflater.as_mut().map_or(Inflation::Refused, Inflation::By);
+        let flow = receiver.receive(buffer, self.max_message_size, inflation, |incoming| {
             self.take(&incoming, &mut replies, &mut closed)
         });
         self.receiver = receiver;
+        self.inflater = inflater;
         self.paused = flow == Ok(Flow::Pause);
         self.send_own(replies);
         match (flow, closed) {
@@ -268,7 +287,8 @@ impl Connection {
 
     fn await_close_frame(&mut self, buffer: &mut [u8]) {
         let mut receiver = std::mem::take(&mut self.receiver);
-        match receiver.receive(buffer, usize::MAX >> 1, Inflation::Refused, |_| Flow::Continue) {
+        let inflation = if self.deflate.is_some() { Inflation::Skipped } else { Inflation::Refused };
+        match receiver.receive(buffer, usize::MAX >> 1, inflation, |_| Flow::Continue) {
             Ok(Flow::Stop) | Err(_) => self.peer_closed = true,
             // A message that never ends must not be collected for nobody.
             Ok(_) if receiver.held_bytes() < READ_BYTES => self.receiver = receiver,
@@ -281,9 +301,25 @@ impl Connection {
 
     // Writing, as in `shard/flush`.
 
-    /// Queues frames of a run, whose boundaries the caller knows and has noted, and writes what the socket takes.
-    pub fn publish(&mut self, run: &Memory, start: u32, end: u32) {
-        self.outbox.push(run, start, end);
+    /// Queues the frames `start..end` of a run, which say `payloads`, and writes what the socket takes. Who has a context is sent frames
+    /// of its own instead; who agreed on compression without one comes with a run that was compressed for its window.
+    pub fn publish(&mut self, run: &Memory, start: u32, end: u32, payloads: &[Vec<u8>]) {
+        let mut own = Vec::new();
+        if let Some(deflater) = &mut self.deflater {
+            deflater.rewrite_frames(&mut own, &run.bytes()[start as usize..end as usize]);
+        }
+        let (run, start, end) = match own.len() as u32 {
+            0 => (run.clone(), start, end),
+            len => (Memory(Rc::new(own)), 0, len),
+        };
+        let mut frames = &run.bytes()[start as usize..end as usize];
+        for payload in payloads {
+            let (frame, rest) = frames.split_at(server_frame_len(frames));
+            self.ledger.note_len(Out::Frame(1, payload.clone()), frame.len());
+            frames = rest;
+        }
+        assert!(frames.is_empty(), "a frame for each payload");
+        self.outbox.push(&run, start, end);
         self.flush();
         if self.phase == Phase::Open && self.outbox.cost() > self.max_outbound {
             self.close(Reason::GivenUp(4408));
@@ -370,6 +406,7 @@ impl Connection {
         self.peer_closed |= matches!(reason, Reason::Answer(_));
         self.phase = if matches!(reason, Reason::Protocol(_)) { Phase::Lingering } else { Phase::Closing };
         self.paused = false;
+        (self.inflater, self.deflater) = (None, None);
         self.ledger.note(Out::close(code, text));
         let run = Memory(Rc::new(frame));
         self.outbox.push(&run, 0, run.bytes().len() as u32);

@@ -3,6 +3,7 @@
 use wse_core::websocket::close::MAX_REASON;
 
 use crate::LengthForm;
+use crate::inflate::Reader;
 
 /// One thing that leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,10 @@ impl Out {
 /// Everything that was to leave and was not dropped.
 #[derive(Default)]
 pub struct Ledger {
-    outs: Vec<Out>,
+    /// What opens compressed messages, if compression was agreed on.
+    pub reader: Option<Reader>,
+    /// With the bytes of each.
+    outs: Vec<(Out, usize)>,
     /// Bytes of `outs`.
     total: usize,
     /// How many of them the client has read, and how many bytes those are.
@@ -55,22 +59,27 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Something is to leave.
+    /// Something is to leave as it is.
     pub fn note(&mut self, out: Out) {
-        self.total += out.wire_len();
-        self.outs.push(out);
+        let len = out.wire_len();
+        self.note_len(out, len);
+    }
+
+    /// Something is to leave, which has so many bytes.
+    pub fn note_len(&mut self, out: Out, len: usize) {
+        self.total += len;
+        self.outs.push((out, len));
     }
 
     /// All frames that have not begun to leave are dropped; returns their bytes.
     pub fn cut(&mut self, sent: usize) -> usize {
         let mut dropped = 0;
-        while let Some(Out::Frame(..)) = self.outs.last()
-            && let Some(last) = self.outs.last().map(Out::wire_len)
-            && self.total - last >= sent
+        while let Some((Out::Frame(..), len)) = self.outs.last()
+            && self.total - len >= sent
         {
+            self.total -= len;
+            dropped += len;
             self.outs.pop();
-            self.total -= last;
-            dropped += last;
         }
         dropped
     }
@@ -83,16 +92,18 @@ impl Ledger {
 
     /// Reads what has left since the last time, as a client that knows RFC 6455 and nothing of how it was sent.
     pub fn read(&mut self, wire: &[u8]) {
-        while let Some(expected) = self.outs.get(self.read) {
+        while let Some((expected, len)) = self.outs.get(self.read) {
             let rest = &wire[self.read_bytes..];
             let got = match expected {
-                Out::Http(bytes) => rest.get(..bytes.len()).map(|bytes| Out::Http(bytes.to_vec())),
-                Out::Frame(..) => read_frame(rest),
+                Out::Http(bytes) => {
+                    rest.get(..bytes.len()).map(|bytes| (Out::Http(bytes.to_vec()), bytes.len()))
+                }
+                Out::Frame(..) => read_frame(rest, self.reader.as_mut()),
             };
             let Some(got) = got else { return };
-            assert_eq!(got, *expected);
+            assert_eq!((&got.0, got.1), (expected, *len));
             self.read += 1;
-            self.read_bytes += got.wire_len();
+            self.read_bytes += len;
         }
         assert_eq!(self.read_bytes, wire.len(), "nothing leaves that nobody sent");
     }
@@ -106,33 +117,37 @@ impl Ledger {
     /// The last thing that was to leave.
     #[must_use]
     pub fn last(&self) -> Option<&Out> {
-        self.outs.last()
+        self.outs.last().map(|(out, _)| out)
     }
 }
 
-/// A server's frame, if it is whole: not fragmented, no reserved bit, no mask, the shortest length.
-fn read_frame(bytes: &[u8]) -> Option<Out> {
+/// A server's frame and its length, if it is whole: not fragmented, no mask, the shortest length, no reserved bit but that of a
+/// compressed message where such were agreed on.
+fn read_frame(bytes: &[u8], reader: Option<&mut Reader>) -> Option<(Out, usize)> {
     let [first, second, rest @ ..] = bytes else { return None };
-    assert_eq!(first & 0xf0, 0x80, "a whole message without reserved bits");
+    assert_eq!(first & 0xb0, 0x80, "a whole message");
     assert_eq!(second & 0x80, 0, "a server does not mask");
-    let (len, rest) = match second {
+    let (len, form, rest) = match second {
         126 => {
             let (len, rest) = rest.split_first_chunk()?;
-            (usize::from(u16::from_be_bytes(*len)), rest)
+            (usize::from(u16::from_be_bytes(*len)), LengthForm::Sixteen, rest)
         }
         127 => {
             let (len, rest) = rest.split_first_chunk()?;
-            (usize::try_from(u64::from_be_bytes(*len)).expect("a length that fits"), rest)
+            let len = usize::try_from(u64::from_be_bytes(*len)).expect("a length that fits");
+            (len, LengthForm::SixtyFour, rest)
         }
-        short => (usize::from(*short), rest),
-    };
-    let form = match second {
-        126 => LengthForm::Sixteen,
-        127 => LengthForm::SixtyFour,
-        _ => LengthForm::Seven,
+        short => (usize::from(*short), LengthForm::Seven, rest),
     };
     assert_eq!(form, LengthForm::shortest(len));
     let opcode = first & 0x0f;
     assert!(opcode < 8 || len <= 125, "a control frame is short");
-    Some(Out::Frame(opcode, rest.get(..len)?.to_vec()))
+    let mut payload = rest.get(..len)?.to_vec();
+    let frame_len = bytes.len() - rest.len() + len;
+    if first & 0x40 != 0 {
+        assert!(matches!(opcode, 1 | 2), "only messages are compressed");
+        let reader = reader.expect("only what was agreed on is done");
+        payload = reader.read(&payload, usize::MAX).expect("what was compressed can be read");
+    }
+    Some((Out::Frame(opcode, payload), frame_len))
 }
