@@ -23,7 +23,7 @@ PREFACE = """\
 # The Autobahn report
 
 Every case of the [Autobahn test suite](../README.md) and how WSE's echo server behaved, as `make autobahn`
-found it. This page is made from the JSON files beside it, which name each case.
+found it. The page is made from the JSON files beside it, which name each case.
 """
 
 NOTES = {

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 import suite
 from judgement import NON_STRICT_ALLOWED, NotAnIndexError, Result, judge, read_index
-from record import Record, keep, read
+from record import Record, keep, page, read
 from support import HOST, PATIENCE
 
 GOOD = Result("OK", "OK", 1000)
@@ -122,6 +122,16 @@ def test_the_judge_on_the_command_line_fails_with_its_findings(tmp_path: Path, r
 
 
 # ---- What is kept ----
+
+
+def test_the_report_that_is_kept_obeys_the_rule_and_its_page_is_made_from_it(repository: Path) -> None:
+    directory = repository / "compliance/report"
+    records = read(directory)
+    assert "all-shared" in [kept.name for kept in records]
+    for kept in records:
+        results = {case: Result(kept.cases[case], "OK", kept.close_codes[case]) for case in kept.cases}
+        assert judge(results, kept.close_codes) == [], kept.name
+    assert (directory / "README.md").read_text() == page(records)
 
 
 def test_a_record_is_kept_in_place_of_the_last_one_and_the_page_names_what_is_not_ok(tmp_path: Path) -> None:
