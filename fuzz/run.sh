@@ -54,6 +54,7 @@ max_len() {
         topic) echo 600 ;;
         receive | connection | deflate) echo 6000 ;;
         upgrade) echo 18000 ;;
+        proxy_header) echo 4200 ;;
         category | command | jwt) echo 4096 ;;
         *) echo 1024 ;;
     esac
@@ -62,6 +63,7 @@ max_len() {
 dictionary() {
     case $1 in
         upgrade) echo -dict=dictionaries/http.dict ;;
+        proxy_header | forwarded) echo -dict=dictionaries/proxy.dict ;;
         category | command) echo -dict=dictionaries/json.dict ;;
         jwt) echo -dict=dictionaries/jwt.dict ;;
         topic) echo -dict=dictionaries/text.dict ;;

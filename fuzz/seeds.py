@@ -263,6 +263,47 @@ def deflate() -> dict[str, bytes]:
     }
 
 
+def proxy_header() -> dict[str, bytes]:
+    """0 and bytes from the network, or 1 and the description of a header."""
+
+    def binary(command: int, family: int, payload: bytes = b"") -> bytes:
+        length = len(payload).to_bytes(2, "big")
+        return b"\0\r\n\r\n\0\r\nQUIT\n" + bytes([command, family]) + length + payload
+
+    addresses = bytes([203, 0, 113, 9, 10, 0, 0, 1, 0xDC, 4, 1, 0xBB])
+    # Its checksum is that of these very bytes.
+    checked = addresses + b"\x03\0\x04" + bytes.fromhex("5713d3fc")
+    return {
+        "line": b"\0PROXY TCP4 203.0.113.9 10.0.0.1 56324 443\r\nGET / HTTP/1.1\r\n",
+        "line-v6": b"\0PROXY TCP6 2001:db8::7 ::ffff:10.0.0.1 1 65535\r\n",
+        "line-unknown": b"\0PROXY UNKNOWN ffff\r\n",
+        "line-too-long": b"\0PROXY UNKNOWN " + b"f" * 100,
+        "binary": binary(0x21, 0x11, addresses),
+        "binary-v6": binary(0x21, 0x21, bytes(range(36)) + b"\x04\0\x02ab"),
+        "binary-unix": binary(0x21, 0x31, b"/" * 216),
+        "binary-checked": binary(0x21, 0x11, checked),
+        "local": binary(0x20, 0, b"whatever"),
+        "unspecified": binary(0x21, 0),
+        "torn-tlv": binary(0x21, 0x11, addresses + b"\x04\0\x09a"),
+        "described-line": b"\1\0\1" + bytes(range(60)),
+        "described-binary": b"\1\2\0" + bytes(range(90)),
+    }
+
+
+def forwarded() -> dict[str, bytes]:
+    """Whether the peer is a proxy (1), then lines: X-Real-IP behind `!`, else X-Forwarded-For."""
+    return {
+        "one": b"\x01203.0.113.9",
+        "chain": b"\x01198.51.100.1, 203.0.113.9:5555, 10.0.0.2\n[2001:db8:1::2]:80 ,::ffff:10.0.0.3",
+        "all-trusted": b"\x0110.0.0.3, 10.0.0.2",
+        "unknown": b"\x01198.51.100.1, unknown, 10.0.0.2",
+        "empty": b"\x01198.51.100.1,, 10.0.0.2\n",
+        "real": b"\x01!203.0.113.9",
+        "real-twice": b"\x01!203.0.113.9\n!203.0.113.9",
+        "stranger": b"\x00198.51.100.1\n!198.51.100.1",
+    }
+
+
 def topic() -> dict[str, bytes]:
     """A pattern, a line break, a topic."""
     return {
@@ -373,6 +414,8 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "upgrade": upgrade(),
         "connection": connection(),
         "deflate": deflate(),
+        "proxy_header": proxy_header(),
+        "forwarded": forwarded(),
         "topic": topic(),
         "category": JSON,
         "command": command(),

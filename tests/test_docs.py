@@ -67,3 +67,12 @@ def test_the_page_of_ones_own_is_served(start: Callable[[str, str], support.Prog
     with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=5) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert answer.read() == b"<!doctype html><title>Hello</title><p>Hello"
+
+
+def test_the_address_is_the_one_that_a_trusted_proxy_tells(
+    start: Callable[[str, str], support.Program], free_port: int
+) -> None:
+    program = start("reverse-proxies.md", "trusted_proxies=")
+    forwarded = {"X-Forwarded-For": "198.51.100.66, 203.0.113.9, 10.20.0.7"}
+    with support.dial(f"ws://127.0.0.1:{free_port}/wse", additional_headers=forwarded):
+        assert program.wait_for_line("came") == "203.0.113.9 came"

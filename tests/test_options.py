@@ -142,6 +142,19 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
         ),
     ),
     (
+        ValueError,
+        {"trusted_proxies": ["::1", "proxy.example"]},
+        (
+            "trusted_proxies must be a list of networks such as '10.0.0.0/8' or addresses such as "
+            "'192.0.2.7', got 'proxy.example' in it"
+        ),
+    ),
+    (
+        ValueError,
+        {"proxy_protocol": True},
+        "trusted_proxies must be a list that names the proxies when proxy_protocol is True, got []",
+    ),
+    (
         NotImplementedError,
         {"slow_client": "gap"},
         "slow_client='gap' is not built yet; for now slow_client must be 'heal' or 'close'",
@@ -288,8 +301,6 @@ NOT_BUILT: list[tuple[str, Any]] = [
     ("api_key", SECRET),
     ("client_subscriptions", True),
     ("client_publish", True),
-    ("proxy_protocol", True),
-    ("trusted_proxies", ["10.0.0.0/8"]),
 ]
 
 

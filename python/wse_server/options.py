@@ -236,12 +236,12 @@ class ServerOptions(TypedDict, total=False):
     """The networks whose X-Forwarded-For and X-Real-IP headers are believed.
 
     Default: (). Unit: networks. Allowed: a list of networks such as '10.0.0.0/8' or addresses such as
-    '192.0.2.7'. Not built yet: for now it must be ().
+    '192.0.2.7'.
     """
     proxy_protocol: bool
     """Whether connections from `trusted_proxies` begin with a PROXY header (version 1 or 2).
 
-    Default: False. Unit: switch. Allowed: True or False. Not built yet: for now it must be False.
+    Default: False. Unit: switch. Allowed: True or False.
     """
     shards: int
     """How many threads serve sockets; 0 is one for each core.
@@ -956,13 +956,14 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=(),
         nullable=False,
-        for_now="Not built yet: for now it must be ().",
+        for_now=None,
         group="Behind a proxy",
         summary="The networks whose X-Forwarded-For and X-Real-IP headers are believed.",
         advice=(
             "Name exactly the addresses of your own proxies, in CIDR or single: whoever is in these networks "
             "can claim any client address. The forwarded list is read from the right, and the first hop that "
-            "is not trusted is the client."
+            "is not trusted is the client; X-Real-IP counts only where there is no X-Forwarded-For, so a "
+            "proxy must set or append the latter. The address is what `get_connection_info` tells."
         ),
     ),
     Option(
@@ -975,13 +976,13 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=(),
         nullable=False,
-        for_now="Not built yet: for now it must be False.",
+        for_now=None,
         group="Behind a proxy",
         summary="Whether connections from `trusted_proxies` begin with a PROXY header (version 1 or 2).",
         advice=(
             "Set it when the balancer in front forwards TCP and speaks the PROXY protocol (HAProxy "
-            "`send-proxy`, AWS NLB). It needs `trusted_proxies`, and a connection from there without the "
-            "header is closed."
+            "`send-proxy`, AWS NLB). It needs `trusted_proxies`; a connection from there without the header "
+            "is dropped, and one from elsewhere may have none."
         ),
     ),
     Option(

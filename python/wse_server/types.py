@@ -25,9 +25,9 @@ class ConnectionInfo(TypedDict):
     """What `get_connection_info` knows about one connection."""
 
     address: str
-    """The client's IP address."""
-    port: int
-    """The client's port."""
+    """The client's IP address, as far as `trusted_proxies` tell it where the client comes through them."""
+    port: int | None
+    """The client's port; None where a proxy told the address without it."""
     user_id: str | None
     """The `sub` of the client's token; None where no tokens are checked."""
     connected_at: float

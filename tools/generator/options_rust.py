@@ -164,10 +164,6 @@ def check(option: Option) -> list[str]:
         lines.append(f"if {asked} {{ return Err({spec[1:]}.not_built({shown})); }}")
     if option.not_built_when_set:
         match option.type:
-            case "networks":
-                lines.append(
-                    f"if !{field}.is_empty() {{ return Err({spec[1:]}.not_built(range::list(&{field}))); }}"
-                )
             case "secret":
                 lines.append(f'if {field}.is_some() {{ return Err({spec[1:]}.not_built("a secret")); }}')
             case _:

@@ -1,13 +1,14 @@
 //! The WebSocket engine without its world: bytes and the time in, values out.
 //!
 //! No socket, thread, lock, clock, random number or environment variable is read here; `clippy.toml` refuses them. In reading
-//! order: what comes in ([`http`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), what goes out ([`outbox`]),
+//! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), what goes out ([`outbox`]),
 //! and the small state machines beside ([`wheel`], [`rate`]).
 
 pub mod options;
 
 pub mod auth;
 pub mod http;
+pub mod proxy;
 pub mod websocket;
 
 pub mod protocol;

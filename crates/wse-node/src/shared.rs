@@ -10,6 +10,7 @@ use wse_core::ConnId;
 use wse_core::auth::Verifier;
 use wse_core::http::Response;
 use wse_core::options::Options;
+use wse_core::proxy::Networks;
 use wse_core::rate::Rate;
 use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) policy: Policy,
     pub(crate) verifier: Option<Verifier>,
+    /// Whose word about a client's address is believed.
+    pub(crate) proxies: Networks,
     pub(crate) rate: Rate,
     pub(crate) clock: Clock,
     /// Tells the connection ids of this run from those of others.
@@ -88,6 +91,7 @@ impl Shared {
             .collect();
         Self {
             rate: Rate { capacity: options.rate_limit_capacity, refill: options.rate_limit_refill },
+            proxies: Networks::new(&options.trusted_proxies),
             topics: Topics::new(shards.len()),
             options,
             policy,

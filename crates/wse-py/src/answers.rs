@@ -12,7 +12,8 @@ use crate::options;
 pub(crate) fn connection_info(py: Python<'_>, info: ConnectionInfo) -> PyResult<Bound<'_, PyDict>> {
     let out = PyDict::new(py);
     out.set_item("address", info.address.ip().to_canonical().to_string())?;
-    out.set_item("port", info.address.port())?;
+    // No connection comes from port 0: it stands for one that no proxy has told.
+    out.set_item("port", Some(info.address.port()).filter(|port| *port != 0))?;
     out.set_item("user_id", info.user_id)?;
     out.set_item("connected_at", info.connected_at)?;
     out.set_item("format", "json")?;

@@ -449,8 +449,8 @@ impl RustWSEServer {
     /// What is known about a connection, or None if it is closed or unknown.
     ///
     /// Returns:
-    ///     A dict with address, port, user_id (None without JWT), connected_at (seconds since 1970), format ("json"), compressed
-    ///     (bool), topics (sorted list) and queued_bytes.
+    ///     A dict with address (the client's, behind trusted proxies too), port (None where a proxy did not tell it), user_id (None
+    ///     without JWT), connected_at (seconds since 1970), format ("json"), compressed (bool), topics (sorted list) and queued_bytes.
     fn get_connection_info<'py>(
         &self,
         py: Python<'py>,

@@ -75,7 +75,7 @@ impl<'b> Head<'b> {
 
 impl<'b> Request<'b> {
     /// The values of all header lines of this name, in order.
-    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+    pub fn header_values(&self, name: &str) -> impl DoubleEndedIterator<Item = &'b [u8]> {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))

@@ -310,20 +310,18 @@ pub struct Options {
     ///
     /// Name exactly the addresses of your own proxies, in CIDR or single: whoever is in these networks can
     /// claim any client address. The forwarded list is read from the right, and the first hop that is not
-    /// trusted is the client.
+    /// trusted is the client; X-Real-IP counts only where there is no X-Forwarded-For, so a proxy must set or
+    /// append the latter. The address is what `get_connection_info` tells.
     ///
     /// Unit: networks. Allowed: a list of networks such as '10.0.0.0/8' or addresses such as '192.0.2.7'.
-    ///
-    /// Not built yet: all but ().
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections from `trusted_proxies` begin with a PROXY header (version 1 or 2).
     ///
     /// Set it when the balancer in front forwards TCP and speaks the PROXY protocol (HAProxy `send-proxy`, AWS
-    /// NLB). It needs `trusted_proxies`, and a connection from there without the header is closed.
+    /// NLB). It needs `trusted_proxies`; a connection from there without the header is dropped, and one from
+    /// elsewhere may have none.
     ///
     /// Unit: switch. Allowed: True or False.
-    ///
-    /// Not built yet: all but False.
     pub proxy_protocol: bool,
     /// How many threads serve sockets; 0 is one for each core.
     ///
@@ -477,12 +475,6 @@ impl Options {
         }
         if self.client_publish {
             return Err(spec::CLIENT_PUBLISH.not_built("True"));
-        }
-        if !self.trusted_proxies.is_empty() {
-            return Err(spec::TRUSTED_PROXIES.not_built(range::list(&self.trusted_proxies)));
-        }
-        if self.proxy_protocol {
-            return Err(spec::PROXY_PROTOCOL.not_built("True"));
         }
         range::integer(&spec::SHARDS, self.shards, 0, 64)?;
         format::secret(&spec::API_KEY, self.api_key.as_ref())?;
@@ -898,7 +890,7 @@ pub mod spec {
         default: "()",
         unit: "networks",
         allowed: "a list of networks such as '10.0.0.0/8' or addresses such as '192.0.2.7'",
-        built: "()",
+        built: "",
         secret: false,
     };
     /// `proxy_protocol`
@@ -907,7 +899,7 @@ pub mod spec {
         default: "False",
         unit: "switch",
         allowed: "True or False",
-        built: "False",
+        built: "",
         secret: false,
     };
     /// `shards`

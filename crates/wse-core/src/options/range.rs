@@ -1,6 +1,5 @@
 //! Numbers within their range, and values as a message shows them.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use super::{OptionError, OptionSpec};
@@ -39,10 +38,4 @@ pub(super) fn text(value: &str) -> String {
     let shown = shown.replace(other, &other[1..]);
     let more = if value.chars().nth(MAX_SHOWN).is_some() { "..." } else { "" };
     format!("{quote}{shown}{more}{quote}")
-}
-
-/// A list of things that have a text form.
-pub(super) fn list<T: Display>(values: &[T]) -> String {
-    let shown: Vec<String> = values.iter().map(|value| text(&value.to_string())).collect();
-    format!("[{}]", shown.join(", "))
 }

@@ -209,9 +209,14 @@ fn proxies_are_networks_or_addresses() {
         assert!(network(bad).is_err(), "{bad}");
     }
     passes(|options| options.trusted_proxies.clear());
+    passes(|options| options.trusted_proxies.push(network("::1").unwrap()));
+    passes(|options| {
+        options.trusted_proxies.push(network("10.0.0.0/8").unwrap());
+        options.proxy_protocol = true;
+    });
     assert_eq!(
-        refusal(|options| options.trusted_proxies.push(network("::1").unwrap())),
-        "trusted_proxies=['::1/128'] is not built yet; for now trusted_proxies must be ()"
+        refusal(|options| options.proxy_protocol = true),
+        "trusted_proxies must be a list that names the proxies when proxy_protocol is True, got []"
     );
 }
 

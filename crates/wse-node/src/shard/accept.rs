@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token};
 
-use super::conn::Conn;
+use super::conn::{Conn, Handshake};
 use super::{LISTENER, Shard};
 use crate::inbox::Entry;
 use crate::log::limited;
@@ -102,7 +102,9 @@ impl Shard {
     /// Makes a connection of a socket.
     pub(super) fn adopt(&mut self, stream: TcpStream, address: SocketAddr) {
         let deadline_ms = self.now_ms + self.shared.options.handshake_timeout.as_millis() as u64;
-        let slot = self.slots.insert(Conn::new(stream, address, &self.shared.rate, self.now_ms, deadline_ms));
+        let handshake = Handshake::new(&self.shared, address);
+        let slot =
+            self.slots.insert(Conn::new(stream, handshake, &self.shared.rate, self.now_ms, deadline_ms));
         let token = Token((self.slots.generation(slot) as usize) << 32 | slot as usize);
         let conn = self.slots.get_mut(slot).expect("just put there");
         let registry = self.poll.registry();

@@ -29,8 +29,12 @@ pub(super) enum Phase {
 /// What only a connection that is not yet open needs.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    /// The other end.
+    /// The other end, or the client that its PROXY header names.
     pub(super) address: SocketAddr,
+    /// Who speaks HTTP here, as far as is known; whether its headers are believed is asked of this.
+    pub(super) hop: Option<SocketAddr>,
+    /// Whether a PROXY header must come first.
+    pub(super) header_due: bool,
     /// The request so far.
     pub(super) head: Vec<u8>,
 }
@@ -136,14 +140,14 @@ pub(super) struct Receiving {
 impl Conn {
     pub(super) fn new(
         stream: TcpStream,
-        address: SocketAddr,
+        handshake: Handshake,
         rate: &Rate,
         now_ms: u64,
         deadline_ms: u64,
     ) -> Self {
         Self {
             stream,
-            phase: Phase::Handshake(Box::new(Handshake { address, head: Vec::new() })),
+            phase: Phase::Handshake(Box::new(handshake)),
             receiver: Receiver::default(),
             outbox: Outbox::default(),
             wire: Wire::Plain,

@@ -1,5 +1,7 @@
 //! From the first byte to an open connection, or to an answer in HTTP.
 
+use std::net::SocketAddr;
+
 use wse_core::auth::find_token;
 use wse_core::http::{Head, Request, Response};
 use wse_core::protocol::codes::ErrorCode;
@@ -12,6 +14,7 @@ use wse_core::websocket::upgrade::{self, Upgrade};
 use super::Shard;
 use super::close::{CLOSE_MS, Reason};
 use super::conn::{Own, Phase};
+use super::proxied::forwarded;
 use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
@@ -37,6 +40,8 @@ struct Opening {
     response: Vec<u8>,
     deflate: Option<Agreement>,
     identity: Identity,
+    /// The client, where a trusted proxy tells who it is.
+    client: Option<SocketAddr>,
 }
 
 /// Who comes in.
@@ -52,7 +57,8 @@ enum Identity {
 impl Shard {
     /// Looks at the first `len` bytes of the buffer as a request.
     pub(super) fn handshake(&mut self, slot: u32, len: usize) {
-        let outcome = judge(&self.shared, &self.buffer[..len]);
+        let Some((hop, len)) = self.take_proxy_header(slot, len) else { return };
+        let outcome = judge(&self.shared, hop, &self.buffer[..len]);
         match outcome {
             Outcome::Wait => self.keep_head(slot, len, false),
             Outcome::NoRoom => self.keep_head(slot, len, true),
@@ -96,7 +102,7 @@ impl Shard {
 
     /// Answers 101 and begins the session.
     fn open(&mut self, slot: u32, opening: Opening, len: usize) {
-        let Opening { head_end, mut response, deflate, identity } = opening;
+        let Opening { head_end, mut response, deflate, identity, client } = opening;
         let wire = Wire::of(deflate);
         if let Identity::Refused(code, message) = identity {
             return self.refuse_in_band(slot, response, code, message);
@@ -115,7 +121,7 @@ impl Shard {
         let idle_ms = self.now_ms + self.shared.options.idle_timeout.as_millis() as u64;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
-        let address = handshake.address;
+        let address = client.unwrap_or(handshake.address);
         conn.deadline_ms = deadline_ms;
         conn.wire = wire;
         conn.own = Own::of(deflate);
@@ -171,13 +177,16 @@ impl Shard {
             let deadline_ms = conn.deadline_ms;
             return self.schedule(slot, deadline_ms);
         }
+        if matches!(&conn.phase, Phase::Handshake(handshake) if handshake.header_due) {
+            return self.drop_without_header(slot);
+        }
         self.handle().stats.rejected.add(1);
         self.answer(slot, &Response::text(408, "The request took too long.\n").to_bytes(false));
     }
 }
 
 /// Decides about a request without touching the connection.
-fn judge(shared: &Shared, bytes: &[u8]) -> Outcome {
+fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8]) -> Outcome {
     let refuse = |response, without_body| Outcome::Answer { response, refused: true, without_body };
     let (request, head_end) = match Head::parse(bytes) {
         Head::Partial => return Outcome::Wait,
@@ -207,7 +216,8 @@ fn judge(shared: &Shared, bytes: &[u8]) -> Outcome {
     }
     let mut response = Vec::with_capacity(512);
     upgrade.write_response(&mut response);
-    Outcome::Open(Opening { head_end, response, deflate: upgrade.deflate, identity })
+    let client = forwarded(shared, hop, &request);
+    Outcome::Open(Opening { head_end, response, deflate: upgrade.deflate, identity, client })
 }
 
 fn identity_len(identity: &Identity) -> usize {

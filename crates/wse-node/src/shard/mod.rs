@@ -11,6 +11,7 @@ mod deliver;
 mod flush;
 mod handshake;
 mod hold;
+mod proxied;
 mod read;
 mod readers;
 mod runs;
