@@ -165,6 +165,10 @@ fuzz-each: ## fuzz each target for MINUTES, two at a time; the table is kept in 
 fuzz-short:
 	$(SHELL) fuzz/run.sh 30
 
+.PHONY: tsan
+tsan: ## the thread sanitizer over the tests of wse-node (needs a nightly Rust)
+	$(SHELL) tools/tsan.sh
+
 # ---- Measuring -------------------------------------------------------------------------------------------------
 
 .PHONY: bench

@@ -226,4 +226,6 @@ def main(pipe: Connection, plan: Plan, log_file: str) -> None:
             method, args = pipe.recv()
             pipe.send(getattr(program, method)(*args))
         except (EOFError, OSError):
+            # The driver may have died in the middle of a run.
+            program.hush()
             return
