@@ -67,8 +67,9 @@ def test_values_that_do_not_move_are_no_growth() -> None:
 
 
 def test_memory_that_stays_is_found() -> None:
-    assert verdict.memory(40_000_000, 40_000_000 + verdict.MARGIN_BYTES).holds
-    assert not verdict.memory(40_000_000, 40_000_001 + verdict.MARGIN_BYTES).holds
+    assert verdict.memory(40_000_000, 41_000_000, margin=1_000_000).holds
+    assert not verdict.memory(40_000_000, 41_000_001, margin=1_000_000).holds
+    assert Plan(1800, 1, 240, 0.6, "shared").margin < Plan(15, 1, 240, 0.6, "shared").margin
 
 
 def test_the_same_seed_gives_the_same_lots() -> None:

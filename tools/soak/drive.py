@@ -175,7 +175,7 @@ class Run:
             self._check(verdict.equal(f"{name.replace('_', ' ')} at the end", end[name], 0))
         for name in ("descriptors", "threads"):
             self._check(verdict.equal(f"{name} as at the start", end[name], start[name]))
-        self._check(verdict.memory(start["resident"], end["resident"]))
+        self._check(verdict.memory(start["resident"], end["resident"], self._plan.margin))
         growth, trend = verdict.no_growth(
             [ebb["at"] for ebb in outcome.ebbs], [ebb["resident"] for ebb in outcome.ebbs], self._plan.seconds
         )

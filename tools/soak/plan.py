@@ -45,6 +45,15 @@ class Plan:
         return min(60.0, max(5.0, self.seconds / 20))
 
     @property
+    def margin(self) -> int:
+        """Bytes of resident memory by which the end may lie above the level after the warm-up.
+
+        The engine keeps buffers for the next burst, and the allocator pages, up to a level that takes the
+        better part of a minute to reach. After a shorter warm-up the rest of the way there is no leak.
+        """
+        return (12 if self.warm_up >= 60 else 32) << 20
+
+    @property
     def is_short(self) -> bool:
         """Whether there is no time to wait for the server's usual deadlines."""
         return self.seconds < 120

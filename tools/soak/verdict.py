@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-MARGIN_BYTES = 12 << 20
-"""What resident memory may lie above its level after the warm-up when all have left."""
 LEAST_POINTS = 8
 """Ebbs that the test of the slope needs in the second half of the run."""
 SIGNIFICANCE = 0.01
@@ -34,12 +32,10 @@ def empty(name: str, faults: list[str]) -> Check:
     return Check(name, not faults, "; ".join(faults[:5]) or "none")
 
 
-def memory(start: int, end: int) -> Check:
-    """Checks that resident memory came back."""
+def memory(start: int, end: int, margin: int) -> Check:
+    """Checks that resident memory came back to within a margin of bytes of its level after the warm-up."""
     text = f"{end / 1e6:.1f} MB, {(end - start) / 1e6:+.1f} MB to the level after the warm-up"
-    return Check(
-        f"resident memory within {MARGIN_BYTES / 1e6:.1f} MB of the start", end - start <= MARGIN_BYTES, text
-    )
+    return Check(f"resident memory within {margin / 1e6:.1f} MB of the start", end - start <= margin, text)
 
 
 @dataclass(frozen=True)
