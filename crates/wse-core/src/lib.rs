@@ -2,6 +2,7 @@
 //!
 //! No socket, thread, lock, clock, random number or environment variable is read here; `clippy.toml` refuses them. In reading
 //! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), what goes out ([`outbox`]),
+//! what of a topic is kept ([`history`]),
 //! and the small state machines beside ([`wheel`], [`rate`]).
 
 pub mod options;
@@ -15,6 +16,7 @@ pub mod protocol;
 pub mod topic;
 
 pub mod conn_id;
+pub mod history;
 pub mod keyed;
 pub mod outbox;
 pub mod rate;

@@ -1,0 +1,295 @@
+//! The messages of one topic, the newest so many of the last so many seconds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::chunk::Chunk;
+use super::position::{Epoch, Position};
+
+/// What of a topic is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `recovery_buffer_size`: messages.
+    pub messages: usize,
+    /// `recovery_ttl`, in milliseconds.
+    pub ttl_ms: u64,
+}
+
+/// One topic's messages.
+///
+/// Invariants: offsets grow by one; what is kept is a stretch that ends with the newest; the epoch never changes.
+#[derive(Debug)]
+pub struct Log {
+    epoch: Epoch,
+    top: u64,
+    chunks: VecDeque<Arc<Chunk>>,
+    cost: usize,
+}
+
+/// Messages that a client missed, as parts of chunks in order.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// Chunks with the range of bytes in each.
+    pub parts: Vec<(Arc<Chunk>, u32, u32)>,
+    /// How many messages these are.
+    pub messages: u64,
+    /// How many bytes.
+    pub bytes: usize,
+}
+
+/// Why a position can't be gone on from. Nothing is replayed then: a part of what was missed would hide that the rest is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NotRecovered {
+    /// The epoch is not the one of this log.
+    #[error("the epoch is unknown: the history it belongs to has ended")]
+    UnknownEpoch,
+    /// Nobody can have a message that was never published.
+    #[error("the position is beyond the last message")]
+    Ahead,
+    /// Some of the messages are not kept any more.
+    #[error("messages after the position are no longer kept")]
+    Gone,
+    /// More than `recovery_max_messages`.
+    #[error("more messages were missed than are replayed at once")]
+    TooMany,
+}
+
+/// What a log costs beside its chunks.
+const OVERHEAD: usize = 96;
+
+impl Log {
+    /// An empty log with a fresh epoch.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, top: 0, chunks: VecDeque::new(), cost: OVERHEAD }
+    }
+
+    /// The last message.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.top }
+    }
+
+    /// The position that the next message will have: its frame carries it.
+    #[must_use]
+    pub fn next(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.top + 1 }
+    }
+
+    /// Bytes of memory, overhead included.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Keeps a frame as the [next](Log::next) message.
+    pub fn append(&mut self, frame: &[u8], now_ms: u64, limits: &Limits) {
+        self.top += 1;
+        let quarter = limits.messages / 4;
+        // A chunk that somebody still refers to is left as it is.
+        let open = self.chunks.back_mut().and_then(Arc::get_mut);
+        match open.filter(|chunk| !chunk.is_full(now_ms, quarter)) {
+            Some(chunk) => {
+                self.cost -= chunk.cost();
+                chunk.push(frame, now_ms);
+                self.cost += chunk.cost();
+            }
+            None => {
+                let mut chunk = Chunk::new(self.top, now_ms);
+                chunk.push(frame, now_ms);
+                self.cost += chunk.cost();
+                self.chunks.push_back(Arc::new(chunk));
+            }
+        }
+        self.forget(now_ms, limits);
+    }
+
+    /// Gives back the memory of messages that are too many or too old.
+    pub fn forget(&mut self, now_ms: u64, limits: &Limits) {
+        let floor = self.floor(now_ms, limits);
+        while let Some(chunk) = self.chunks.front().filter(|chunk| chunk.last() <= floor) {
+            self.cost -= chunk.cost();
+            self.chunks.pop_front();
+        }
+        if self.chunks.is_empty() {
+            self.chunks = VecDeque::new();
+        }
+    }
+
+    /// The messages after a position, at most `max` of them.
+    ///
+    /// # Errors
+    /// [`NotRecovered`]; a position equal to the [last](Log::position) is always gone on from.
+    pub fn since(
+        &self,
+        position: Position,
+        now_ms: u64,
+        limits: &Limits,
+        max: u64,
+    ) -> Result<Replay, NotRecovered> {
+        if position.epoch != self.epoch {
+            return Err(NotRecovered::UnknownEpoch);
+        }
+        if position.offset > self.top {
+            return Err(NotRecovered::Ahead);
+        }
+        if position.offset < self.floor(now_ms, limits) {
+            return Err(NotRecovered::Gone);
+        }
+        let messages = self.top - position.offset;
+        if messages > max {
+            return Err(NotRecovered::TooMany);
+        }
+        let mut replay = Replay { messages, ..Replay::default() };
+        let from = self.chunks.partition_point(|chunk| chunk.last() <= position.offset);
+        for chunk in self.chunks.range(from..) {
+            let start = chunk.start_of((position.offset + 1).max(chunk.first()));
+            replay.bytes += (chunk.end() - start) as usize;
+            replay.parts.push((chunk.clone(), start, chunk.end()));
+        }
+        Ok(replay)
+    }
+
+    /// The newest message that is not kept, or may not be given any more.
+    fn floor(&self, now_ms: u64, limits: &Limits) -> u64 {
+        let too_many = self.top.saturating_sub(limits.messages as u64);
+        let oldest_ms = now_ms.saturating_sub(limits.ttl_ms);
+        let old = self.chunks.partition_point(|chunk| chunk.last_before(oldest_ms) == chunk.last());
+        let too_old = self.chunks.get(old).map_or(self.top, |chunk| chunk.last_before(oldest_ms));
+        too_many.max(too_old)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EPOCH: Epoch = Epoch::new(7);
+
+    /// What a log is, said as plainly as can be.
+    #[derive(Default)]
+    struct Model {
+        messages: Vec<(Vec<u8>, u64)>,
+    }
+
+    impl Model {
+        fn since(
+            &self,
+            offset: u64,
+            now_ms: u64,
+            limits: &Limits,
+            max: u64,
+        ) -> Result<Vec<u8>, NotRecovered> {
+            let top = self.messages.len() as u64;
+            if offset > top {
+                return Err(NotRecovered::Ahead);
+            }
+            let missed = &self.messages[offset as usize..];
+            let too_old = |(_, at): &(Vec<u8>, u64)| at + limits.ttl_ms < now_ms;
+            if missed.len() > limits.messages || missed.iter().any(too_old) {
+                return Err(NotRecovered::Gone);
+            }
+            if missed.len() as u64 > max {
+                return Err(NotRecovered::TooMany);
+            }
+            Ok(missed.iter().flat_map(|(frame, _)| frame.clone()).collect())
+        }
+    }
+
+    fn bytes_of(replay: &Replay) -> Vec<u8> {
+        let part = |(chunk, start, end): &(Arc<Chunk>, u32, u32)| {
+            chunk.bytes()[*start as usize..*end as usize].to_vec()
+        };
+        replay.parts.iter().flat_map(part).collect()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Publish(usize),
+        Wait(u64),
+        Recover { behind: u64, hold: bool },
+        LetGo,
+        Forget,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => prop_oneof![1_usize..200, 5000_usize..20_000].prop_map(Step::Publish),
+            1 => (0_u64..400).prop_map(Step::Wait),
+            3 => (0_u64..30, any::<bool>()).prop_map(|(behind, hold)| Step::Recover { behind, hold }),
+            1 => Just(Step::LetGo),
+            1 => Just(Step::Forget),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_says_what_the_model_says(
+            steps in prop::collection::vec(step(), 1..120),
+            power in 0_u32..6,
+            ttl_ms in 1_u64..1500,
+            max in 1_u64..20,
+        ) {
+            let limits = Limits { messages: 1 << power, ttl_ms };
+            let (mut log, mut model, mut held, mut now_ms) = (Log::new(EPOCH), Model::default(), Vec::new(), 10_000);
+            for step in steps {
+                match step {
+                    Step::Publish(len) => {
+                        let next = log.next();
+                        let frame = vec![next.offset as u8; len];
+                        log.append(&frame, now_ms, &limits);
+                        model.messages.push((frame, now_ms));
+                        prop_assert_eq!(log.position(), next);
+                        prop_assert_eq!(next.offset, model.messages.len() as u64);
+                    }
+                    Step::Wait(ms) => now_ms += ms,
+                    Step::Recover { behind, hold } => {
+                        let offset = (log.position().offset + 2).saturating_sub(behind);
+                        let replay = log.since(Position { epoch: EPOCH, offset }, now_ms, &limits, max);
+                        let expected = model.since(offset, now_ms, &limits, max);
+                        match (replay, expected) {
+                            (Ok(replay), Ok(bytes)) => {
+                                prop_assert_eq!(&bytes_of(&replay), &bytes);
+                                prop_assert_eq!(replay.bytes, bytes.len());
+                                prop_assert_eq!(replay.messages, log.position().offset - offset);
+                                if hold {
+                                    held.push((replay, bytes));
+                                }
+                            }
+                            (replay, expected) => prop_assert_eq!(replay.err(), expected.err()),
+                        }
+                    }
+                    Step::LetGo => held.clear(),
+                    Step::Forget => log.forget(now_ms, &limits),
+                }
+                // What was handed out stays what it was, whatever the log does.
+                for (replay, bytes) in &held {
+                    prop_assert_eq!(&bytes_of(replay), bytes);
+                }
+                let kept: usize = log.chunks.iter().map(|chunk| chunk.cost()).sum();
+                prop_assert_eq!(log.cost(), kept + OVERHEAD);
+                let messages = log.chunks.iter().map(|chunk| chunk.last() + 1 - chunk.first()).sum::<u64>();
+                prop_assert!(messages as usize <= limits.messages + (limits.messages / 4).max(1));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_position_is_gone_on_from_however_old_it_is() {
+        let limits = Limits { messages: 4, ttl_ms: 10 };
+        let mut log = Log::new(EPOCH);
+        let none = log.since(log.position(), 0, &limits, 0).unwrap();
+        assert_eq!((none.messages, none.bytes), (0, 0));
+        log.append(b"frame", 0, &limits);
+        log.forget(1_000_000, &limits);
+        assert_eq!(log.cost(), OVERHEAD, "its memory is given back");
+        assert!(log.since(log.position(), 1_000_000, &limits, 0).is_ok());
+        let before = Position { epoch: EPOCH, offset: 0 };
+        assert_eq!(log.since(before, 1_000_000, &limits, 9).err(), Some(NotRecovered::Gone));
+        let other = Position { epoch: Epoch::new(8), offset: 1 };
+        assert_eq!(log.since(other, 0, &limits, 9).err(), Some(NotRecovered::UnknownEpoch));
+    }
+}
