@@ -13,6 +13,7 @@ from typing import Any
 
 import websockets.frames
 from websockets.exceptions import ProtocolError
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -76,9 +77,14 @@ def their_opinion(stream: bytes) -> Outcome:
     return their_opinion_of_bytes(stream + client_frame(PING, END))
 
 
-def their_opinion_of_bytes(stream: bytes) -> Outcome:
-    """Hands bytes to `websockets`, which need not end where a frame does, and tells what came of them."""
+def their_opinion_of_bytes(stream: bytes, *, deflate: bool = False) -> Outcome:
+    """Hands bytes to `websockets`, which need not end where a frame does, and tells what came of them.
+
+    With `deflate`, permessage-deflate was agreed on, without contexts.
+    """
     protocol = ServerProtocol(state=State.OPEN, max_size=LIMIT)
+    if deflate:
+        protocol.extensions = [PerMessageDeflate(True, True, 15, 15)]
     protocol.receive_data(stream)
     outcome = Outcome()
     reader = MessageReader()

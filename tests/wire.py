@@ -231,8 +231,8 @@ class Wire:
         self.close()
 
 
-def connect(running: Running) -> tuple[Wire, str]:
-    """Opens a connection to a server without tokens and returns it with its id."""
+def connect(running: Running, headers: dict[str, str | None] | None = None) -> tuple[Wire, str]:
+    """Opens a connection to a server without tokens, with these headers too; returns it with its id."""
     known = len(running.events.of("connect"))
-    wire = Wire(running.port)
+    wire = Wire(running.port, headers=headers)
     return wire, running.events.wait("connect", count=known + 1)[known][1]
