@@ -107,7 +107,7 @@ def test_a_query_is_no_part_of_the_path(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/metrics", "/wse/", "/health/", "/Health", "//health", "/favicon.ico", "/%68ealth"]
+    "path", ["/", "/metrics/", "/wse/", "/health/", "/Health", "//health", "/favicon.ico", "/%68ealth"]
 )
 def test_the_rest_is_404_with_a_short_body(running: Running, path: str) -> None:
     answer = get(running, path)

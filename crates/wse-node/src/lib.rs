@@ -3,11 +3,13 @@
 //! Read [`node`] for the life of a server, [`server`] for what any thread may ask of it, `shard` for the loop that serves, `inbox`
 //! and [`events`] for the ways between the two.
 
+mod busiest;
 mod clock;
 pub mod events;
 mod health;
 mod inbox;
 mod log;
+mod metrics;
 pub mod node;
 mod people;
 mod run;

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::events::{Events, Taken};
 use crate::health::Health;
 use crate::inbox::Inbox;
+use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::shard::{Shard, WAKE};
 use crate::shared::{Pages, Shared, random_u64};
@@ -250,6 +251,15 @@ impl Node {
     #[must_use]
     pub fn dropped_events(&self) -> u64 {
         self.events().dropped()
+    }
+
+    /// What the server says about itself to Prometheus, in its text format; zeros while it does not run.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let mut metrics =
+            self.current.load().as_ref().map_or_else(Metrics::at_rest, |shared| Metrics::of(shared));
+        metrics.health = self.health();
+        metrics.to_text()
     }
 
     /// What the server says about itself; zeros while it does not run.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wse_core::ConnId;
 use wse_core::protocol::category::categorise;
@@ -15,6 +15,7 @@ use crate::inbox::{Busy, Entry, Message};
 use crate::people::{ConnectionQuery, Subscribed};
 use crate::shared::Shared;
 use crate::squeeze::{Squeezed, Wire, worthwhile};
+use crate::stats::TIMES;
 use crate::topics::Audience;
 
 /// A running server. Calls after it has stopped do nothing.
@@ -78,6 +79,32 @@ pub struct Publication<'a> {
     left: u64,
     /// The windows for which it is to be compressed.
     windows: u8,
+    _stopwatch: Option<Stopwatch<'a>>,
+}
+
+/// One broadcast in so many of an audience is measured: reading the clock for each would cost more than there is to learn.
+const MEASURED: u64 = 64;
+
+/// Measures how long a broadcast takes, from its making to its end.
+struct Stopwatch<'a> {
+    shared: &'a Shared,
+    started: Instant,
+}
+
+impl<'a> Stopwatch<'a> {
+    /// Counts messages for an audience, and measures if it is their turn.
+    #[inline]
+    fn start(shared: &'a Shared, audience: &Audience, messages: u64) -> Option<Self> {
+        let before = shared.topics.count(audience, messages);
+        let is_turn = before.next_multiple_of(MEASURED) < before + messages;
+        is_turn.then(|| Self { shared, started: Instant::now() })
+    }
+}
+
+impl Drop for Stopwatch<'_> {
+    fn drop(&mut self) {
+        self.shared.broadcasts.observe_shared(&TIMES, self.started.elapsed().as_nanos() as u64);
+    }
 }
 
 #[derive(Clone)]
@@ -253,6 +280,7 @@ impl Server {
             windows: worthwhile(&message, || self.0.windows_of(conn)),
             message,
             left: 1 << conn.shard,
+            _stopwatch: None,
         };
         Ok(self.parse_id(id).map(to))
     }
@@ -273,6 +301,7 @@ impl Server {
                 shared.wait_while_held(&audience);
             }
             let portion = portion(&messages[at..]);
+            let _stopwatch = Stopwatch::start(shared, &audience, portion as u64);
             let squeezed: Vec<Option<Squeezed>> = messages[at..at + portion]
                 .iter()
                 .map(|message| shared.squeeze(message, worthwhile(message, || audience.windows())))
@@ -317,7 +346,8 @@ impl<'a> Publication<'a> {
     fn new(shared: &'a Shared, audience: Arc<Audience>, message: Message<'a>) -> Self {
         let left = audience.shards();
         let windows = worthwhile(&message, || audience.windows());
-        Self { shared, to: To::Audience(audience), message, left, windows }
+        let _stopwatch = Stopwatch::start(shared, &audience, 1);
+        Self { shared, to: To::Audience(audience), message, left, windows, _stopwatch }
     }
 
     /// Puts the message into every inbox that takes it at once; true when that were all.

@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::inbox::{Inbox, Message};
 use crate::people::People;
 use crate::squeeze::{Deflaters, Squeezed, Wire};
-use crate::stats::{Stats, Totals};
+use crate::stats::{Histogram, Stats, Totals};
 use crate::topics::{Audience, Topics};
 
 /// One shard as the other threads see it.
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     /// Messages compressed for all who get them: one for each window, however many clients.
     pub(crate) compressions: AtomicU64,
     pub(crate) deflaters: Deflaters,
+    /// Nanoseconds that a broadcast took, of those that are measured.
+    pub(crate) broadcasts: Histogram,
     pub(crate) stopping: AtomicBool,
     gate: Gate,
 }
@@ -105,6 +107,7 @@ impl Shared {
             outbound: AtomicUsize::new(0),
             compressions: AtomicU64::new(0),
             deflaters: Deflaters::default(),
+            broadcasts: Histogram::default(),
             stopping: AtomicBool::new(false),
             gate: Gate::default(),
         }

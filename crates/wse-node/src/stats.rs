@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use wse_core::protocol::codes::CloseCode;
+
 /// A counter with one writer: an addition is a plain load and store.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -15,6 +17,87 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// Upper bounds of the buckets of times, in nanoseconds.
+pub(crate) const TIMES: [u64; 10] = [
+    10_000,
+    100_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+];
+
+/// Upper bounds of the buckets of sizes, in bytes.
+pub(crate) const SIZES: [u64; 10] =
+    [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+
+/// How often a value lay between two bounds; the last place is for those above all.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    buckets: [Counter; 11],
+    sum: Counter,
+}
+
+impl Histogram {
+    /// Only the owning shard calls this.
+    #[inline]
+    pub(crate) fn observe(&self, bounds: &[u64; 10], value: u64) {
+        self.buckets[bucket(bounds, value)].add(1);
+        self.sum.add(value);
+    }
+
+    /// The same for a histogram that several threads write to.
+    pub(crate) fn observe_shared(&self, bounds: &[u64; 10], value: u64) {
+        self.buckets[bucket(bounds, value)].0.fetch_add(1, Relaxed);
+        self.sum.0.fetch_add(value, Relaxed);
+    }
+}
+
+fn bucket(bounds: &[u64; 10], value: u64) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len())
+}
+
+/// A histogram, or the sum of those of all shards, at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Distribution {
+    pub(crate) buckets: [u64; 11],
+    pub(crate) sum: u64,
+}
+
+impl Distribution {
+    pub(crate) fn of<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> Self {
+        histograms.fold(Self::default(), |mut out, histogram| {
+            out.buckets.iter_mut().zip(&histogram.buckets).for_each(|(sum, count)| *sum += count.get());
+            out.sum += histogram.sum.get();
+            out
+        })
+    }
+}
+
+/// How often connections ended with each code of the table; the last place is for all other codes, which the application and clients
+/// choose freely.
+#[derive(Debug, Default)]
+pub(crate) struct Closes([Counter; CloseCode::ALL.len() + 1]);
+
+impl Closes {
+    pub(crate) fn count(&self, code: u16) {
+        let at = CloseCode::ALL.iter().position(|known| known.code() == code);
+        self.0[at.unwrap_or(CloseCode::ALL.len())].add(1);
+    }
+
+    /// Each code, `None` for the others, and its count.
+    pub(crate) fn sums<'a>(all: impl Iterator<Item = &'a Self>) -> Vec<(Option<u16>, u64)> {
+        let codes = CloseCode::ALL.iter().map(|code| Some(code.code())).chain([None]);
+        let mut out: Vec<(Option<u16>, u64)> = codes.map(|code| (code, 0)).collect();
+        all.for_each(|closes| out.iter_mut().zip(&closes.0).for_each(|(sum, count)| sum.1 += count.get()));
+        out
     }
 }
 
@@ -33,6 +116,11 @@ pub(crate) struct Stats {
     pub(crate) slow_consumer_drops: Counter,
     pub(crate) accept_pauses: Counter,
     pub(crate) cut: Counter,
+    pub(crate) closes: Closes,
+    /// Bytes of each write to a socket.
+    pub(crate) writes: Histogram,
+    /// Nanoseconds from an accepted socket to an open connection.
+    pub(crate) handshakes: Histogram,
 }
 
 /// The sums over all shards since the server started.

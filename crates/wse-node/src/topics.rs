@@ -3,7 +3,7 @@
 //! The subscribers themselves are known to their shards alone. A publisher looks a topic up, gets its [`Audience`], and writes to
 //! the inbox of each shard that it names.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
@@ -13,6 +13,7 @@ use wse_core::keyed::Keyed;
 use wse_core::topic::{Filter, matches};
 use wse_core::websocket::deflate::Window;
 
+use crate::busiest::Busiest;
 use crate::squeeze::Wire;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
@@ -22,6 +23,11 @@ pub(crate) struct Channel {
     pub(crate) id: u64,
     /// The topic or pattern as given; empty for all connections.
     pub(crate) name: Box<str>,
+    /// Neither a pattern nor all connections.
+    pub(crate) is_topic: bool,
+    /// Messages published to it, and whether it is one of the busiest.
+    pub(crate) published: AtomicU64,
+    pub(crate) listed: AtomicBool,
     /// A bit for each shard that has a subscriber.
     shards: AtomicU64,
     /// Subscribers of each shard.
@@ -37,6 +43,9 @@ impl Channel {
         Arc::new(Self {
             id,
             name: name.into(),
+            is_topic: !name.is_empty() && !name.contains(['*', '?']),
+            published: AtomicU64::new(0),
+            listed: AtomicBool::new(false),
             shards: AtomicU64::new(0),
             counts,
             windows: AtomicU8::new(0),
@@ -66,7 +75,7 @@ impl Channel {
         }
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.counts.iter().map(|count| count.load(Relaxed) as usize).sum()
     }
 }
@@ -126,6 +135,7 @@ impl Audience {
 pub(crate) struct Topics {
     shards: usize,
     everyone: Arc<Audience>,
+    busiest: Busiest,
     tables: RwLock<Tables>,
 }
 
@@ -145,7 +155,18 @@ const REMEMBERED: usize = 8192;
 impl Topics {
     pub(crate) fn new(shards: usize) -> Self {
         let everyone = Audience::new([Channel::new(0, "", shards)]);
-        Self { shards, everyone, tables: RwLock::default() }
+        Self { shards, everyone, busiest: Busiest::default(), tables: RwLock::default() }
+    }
+
+    /// Counts messages that are published to an audience; returns how many it had before.
+    #[inline]
+    pub(crate) fn count(&self, audience: &Audience, messages: u64) -> u64 {
+        audience.channels.first().map_or(0, |channel| self.busiest.count(channel, messages))
+    }
+
+    /// The topics with the most messages since they have subscribers, the busiest first.
+    pub(crate) fn busiest(&self) -> Vec<(String, u64)> {
+        self.busiest.list_all()
     }
 
     /// The audience of what is sent to all connections.
@@ -238,6 +259,7 @@ impl Topics {
         }
         if tables.topics.get(&channel.name).is_some_and(|audience| audience.channels[0].id == channel.id) {
             tables.topics.remove(&channel.name);
+            self.busiest.forget(channel);
         } else if tables.patterns.remove(&channel.name).is_some() {
             tables.forget_pattern(channel);
         }

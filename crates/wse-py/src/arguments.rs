@@ -125,7 +125,7 @@ const MAX_PAGE: usize = 16 << 20;
 
 /// Where a page may be.
 pub(crate) fn page_path(path: &str) -> PyResult<()> {
-    if matches!(path, "/health" | "/ready") {
+    if matches!(path, "/health" | "/metrics" | "/ready") {
         return Err(PyValueError::new_err(format!("path {path:?} is the server's own")));
     }
     if !path.starts_with('/')

@@ -491,10 +491,17 @@ impl RustWSEServer {
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))
     }
 
+    /// The state of the server for Prometheus, in its text format 0.0.4: what `GET /metrics` answers. See the page on monitoring.
+    ///
+    /// Counters begin anew with every `start`; a server that does not run tells zeros.
+    fn prometheus_metrics(&self, py: Python<'_>) -> String {
+        py.detach(|| self.node.metrics())
+    }
+
     /// Serves a small page at `path` on the same port, before or after `start`.
     ///
     /// Args:
-    ///     path: Begins with "/"; "/health" and "/ready" are taken.
+    ///     path: Begins with "/"; "/health", "/ready" and "/metrics" are taken.
     ///     content_type: Its media type, such as "text/html; charset=utf-8".
     ///     body: At most 16 MiB; str is sent as UTF-8.
     ///

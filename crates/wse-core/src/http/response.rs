@@ -38,6 +38,15 @@ impl Response {
         }
     }
 
+    /// Figures for Prometheus, in its text format.
+    #[must_use]
+    pub fn metrics(body: String) -> Self {
+        Self {
+            content_type: Cow::Borrowed("text/plain; version=0.0.4; charset=utf-8"),
+            ..Self::json(200, body)
+        }
+    }
+
     /// A page of the application.
     #[must_use]
     pub fn page(content_type: &str, body: &[u8]) -> Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wse_core::outbox::Outbox;
+use wse_core::outbox::{Outbox, Run as _};
 use wse_core::protocol::codes::CloseCode;
 use wse_core::websocket::close::write_close;
 
@@ -51,6 +51,17 @@ impl Reason {
         }
     }
 
+    fn code(&self) -> u16 {
+        match self {
+            // Two bytes of header, since a control frame has no long ones, and then the code.
+            Self::Application { run, start, end } => match &run.bytes()[*start as usize..*end as usize] {
+                [_, _, high, low, ..] => u16::from_be_bytes([*high, *low]),
+                _ => CloseCode::NoStatus.code(),
+            },
+            other => other.code_and_text().0,
+        }
+    }
+
     /// Whether what waits to be sent is still of use to anybody.
     fn drops_queue(&self) -> bool {
         matches!(self, Self::Answer(_) | Self::TooSlow | Self::Idle | Self::Protocol(_))
@@ -91,6 +102,7 @@ impl Shard {
             self.handle().stats.slow_consumer_drops.add(1);
             limited!(warn, self.shared.clock, "a client was closed with 4408: it reads too slowly");
         }
+        self.count_close(slot, reason.code());
         self.end_session(slot);
         let deadline_ms = self.now_ms + CLOSE_MS;
         let pool = self.pool.clone();
@@ -119,6 +131,14 @@ impl Shard {
         self.schedule(slot, deadline_ms);
         if !queued {
             self.flush(slot);
+        }
+    }
+
+    /// Counts the end of a connection, once: whatever ends it first gives the code.
+    fn count_close(&mut self, slot: u32, code: u16) {
+        let lives = |phase: &Phase| matches!(phase, Phase::Open | Phase::Handshake(_));
+        if self.slots.get_mut(slot).is_some_and(|conn| lives(&conn.phase)) {
+            self.handle().stats.closes.count(code);
         }
     }
 
@@ -183,6 +203,9 @@ impl Shard {
 
     /// Forgets a connection.
     pub(super) fn drop_conn(&mut self, slot: u32) {
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.is_open()) {
+            self.count_close(slot, CloseCode::Abnormal.code());
+        }
         self.end_session(slot);
         self.wheel.cancel(slot);
         self.slots.remove(slot);

@@ -1,6 +1,7 @@
 //! The record of one connection: all that a connection costs while it is quiet.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use wse_core::ConnId;
@@ -35,6 +36,8 @@ pub(super) struct Handshake {
     pub(super) hop: Option<SocketAddr>,
     /// Whether a PROXY header must come first.
     pub(super) header_due: bool,
+    /// When the socket was accepted.
+    pub(super) began: Instant,
     /// The request so far.
     pub(super) head: Vec<u8>,
 }

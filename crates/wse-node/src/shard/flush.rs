@@ -11,6 +11,7 @@ use super::close::Reason;
 use super::conn::{Conn, Phase};
 use super::sweeps::Line;
 use crate::log::limited;
+use crate::stats::SIZES;
 
 /// How long one turn of the loop writes before it looks at its sockets and its inbox again.
 const SLICE: std::time::Duration = std::time::Duration::from_micros(1000);
@@ -66,6 +67,7 @@ impl Shard {
         let sent = before - conn.outbox.bytes();
         if sent > 0 {
             conn.wrote_ms = now_ms;
+            self.shared.shards[usize::from(self.index)].stats.writes.observe(&SIZES, sent as u64);
         }
         conn.flags.blocked = written == Written::Blocked;
         self.handle().stats.bytes_sent.add(sent as u64);
@@ -102,6 +104,7 @@ impl Shard {
                     conn.wrote_ms = self.now_ms;
                     conn.flags.blocked = !rest.is_empty();
                     self.handle().stats.bytes_sent.add(sent as u64);
+                    self.handle().stats.writes.observe(&SIZES, sent as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.flags.blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -18,9 +18,11 @@ use super::proxied::forwarded;
 use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
+use crate::metrics::Metrics;
 use crate::people::Person;
 use crate::shared::Shared;
 use crate::squeeze::Wire;
+use crate::stats::TIMES;
 
 /// What a request comes to.
 enum Outcome {
@@ -121,7 +123,7 @@ impl Shard {
         let idle_ms = self.now_ms + self.shared.options.idle_timeout.as_millis() as u64;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
-        let address = client.unwrap_or(handshake.address);
+        let (address, took) = (client.unwrap_or(handshake.address), handshake.began.elapsed());
         conn.deadline_ms = deadline_ms;
         conn.wire = wire;
         conn.own = Own::of(deflate);
@@ -136,6 +138,7 @@ impl Shard {
         self.schedule(slot, deadline_ms.min(idle_ms));
         self.handle().people.enter(id, person);
         self.handle().stats.accepted.add(1);
+        self.handle().stats.handshakes.observe(&TIMES, took.as_nanos() as u64);
         self.shared.topics.join_everyone(usize::from(self.index), wire);
         self.enter_channel(slot, id.generation, self.shared.topics.everyone_channel().id);
         // Before anything is written: a client that is gone already must not be said to leave before it came.
@@ -255,6 +258,7 @@ fn identify(shared: &Shared, request: &Request<'_>) -> Identity {
 fn page(shared: &Shared, request: &Request<'_>) -> Response {
     let page = match request.path {
         "/health" => Some(Response::json(200, health::Health::of(shared).to_json())),
+        "/metrics" => Some(Response::metrics(Metrics::of(shared).to_text())),
         "/ready" if shared.is_stopping() => Some(Response::text(503, "stopping\n")),
         "/ready" => Some(Response::text(200, "ready\n")),
         path => shared.pages.read().get(path).map(|page| Response::clone(page)),

@@ -1,6 +1,7 @@
 //! What a proxy says of the client before HTTP, and with it.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use wse_core::http::Request;
 use wse_core::proxy::{self, ProxyHeader, Source};
@@ -14,7 +15,7 @@ impl Handshake {
     /// Of a socket that was just accepted.
     pub(super) fn new(shared: &Shared, address: SocketAddr) -> Self {
         let header_due = shared.options.proxy_protocol && shared.proxies.contains(address.ip());
-        Self { address, hop: Some(address), header_due, head: Vec::new() }
+        Self { address, hop: Some(address), header_due, began: Instant::now(), head: Vec::new() }
     }
 }
 

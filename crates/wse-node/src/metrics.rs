@@ -1,0 +1,262 @@
+//! What a server says about itself to Prometheus: its text format, version 0.0.4.
+//!
+//! All of it is sums over a handful of shards and at most fifty topics, so a scrape costs the same however many connections and topics
+//! there are, and takes no lock that a shard holds for long.
+
+use std::fmt::{Display, Write};
+
+use crate::health::Health;
+use crate::shared::Shared;
+use crate::stats::{Closes, Distribution, SIZES, TIMES};
+
+/// Figures of one moment.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) health: Health,
+    closes: Vec<(Option<u16>, u64)>,
+    broadcasts: Distribution,
+    writes: Distribution,
+    handshakes: Distribution,
+    busiest: Vec<(String, u64)>,
+}
+
+impl Metrics {
+    /// Of a server that does not run.
+    pub(crate) fn at_rest() -> Self {
+        Self {
+            health: Health::default(),
+            closes: Closes::sums([].into_iter()),
+            broadcasts: Distribution::default(),
+            writes: Distribution::default(),
+            handshakes: Distribution::default(),
+            busiest: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let stats = || shared.shards.iter().map(|shard| &shard.stats);
+        Self {
+            health: Health::of(shared),
+            closes: Closes::sums(stats().map(|stats| &stats.closes)),
+            broadcasts: Distribution::of([&shared.broadcasts].into_iter()),
+            writes: Distribution::of(stats().map(|stats| &stats.writes)),
+            handshakes: Distribution::of(stats().map(|stats| &stats.handshakes)),
+            busiest: shared.topics.busiest(),
+        }
+    }
+
+    /// The page for Prometheus.
+    pub(crate) fn to_text(&self) -> String {
+        let mut page = Page(String::with_capacity(12 * 1024));
+        self.gauges(&mut page);
+        self.counters(&mut page);
+        self.cluster(&mut page);
+        page.head(
+            "wse_closes_total",
+            "counter",
+            "Connections that ended, by close code (RFC 6455, section 7.4).",
+        );
+        for (code, count) in &self.closes {
+            match code {
+                Some(code) => page.labelled("wse_closes_total", "code", code, count),
+                None => page.labelled("wse_closes_total", "code", "other", count),
+            }
+        }
+        page.head(
+            "wse_topic_messages_total",
+            "counter",
+            "Messages published to the busiest topics that have subscribers, at most 50 of them.",
+        );
+        for (topic, count) in &self.busiest {
+            page.labelled("wse_topic_messages_total", "topic", escaped(topic), count);
+        }
+        self.histograms(&mut page);
+        page.0
+    }
+
+    fn gauges(&self, page: &mut Page) {
+        let health = &self.health;
+        page.gauge("wse_connections", "Clients that are admitted now.", health.connections);
+        page.gauge("wse_topics", "Topics that somebody is subscribed to by name.", health.topics);
+        page.gauge(
+            "wse_inbound_queue_depth",
+            "Events that wait for the Python program.",
+            health.inbound_queue_depth,
+        );
+        page.gauge(
+            "wse_outbound_queued_bytes",
+            "Bytes that wait for clients, shared ones counted once.",
+            health.outbound_bytes,
+        );
+        page.gauge("wse_uptime_seconds", "Seconds since the server started.", health.uptime_secs);
+        page.gauge("wse_recovery_topics", "Topics with a history.", 0);
+        page.gauge("wse_recovery_bytes", "Bytes of all histories.", 0);
+        page.gauge("wse_presence_topics", "Topics with somebody present.", 0);
+        page.gauge("wse_presence_users", "Users present, summed over topics.", 0);
+    }
+
+    fn counters(&self, page: &mut Page) {
+        let (health, totals) = (&self.health, &self.health.totals);
+        let counters = [
+            (
+                "wse_messages_received_total",
+                "Text and binary messages from clients.",
+                totals.messages_received,
+            ),
+            (
+                "wse_messages_sent_total",
+                "Messages put on their way to a client, each client counted.",
+                totals.messages_sent,
+            ),
+            ("wse_bytes_received_total", "Bytes read from sockets.", totals.bytes_received),
+            ("wse_bytes_sent_total", "Bytes written to sockets.", totals.bytes_sent),
+            (
+                "wse_messages_compressed_total",
+                "Messages compressed, once for each window size that somebody asked for.",
+                health.compressions,
+            ),
+            ("wse_connections_accepted_total", "Upgrades that were admitted.", totals.accepted),
+            (
+                "wse_connections_rejected_total",
+                "Requests that were refused, for whatever reason.",
+                totals.rejected,
+            ),
+            ("wse_auth_failures_total", "Clients without a valid token.", totals.auth_failures),
+            ("wse_rate_limited_total", "Messages refused by the rate limit.", totals.rate_limited),
+            (
+                "wse_inbound_dropped_total",
+                "Events that nobody had taken when the server stopped or started anew.",
+                health.inbound_dropped,
+            ),
+            (
+                "wse_slow_consumer_drops_total",
+                "Clients closed because they read too slowly.",
+                totals.slow_consumer_drops,
+            ),
+            (
+                "wse_slow_consumer_cuts_total",
+                "Connections cut because not even a close frame could be written.",
+                totals.cut,
+            ),
+            (
+                "wse_accept_pauses_total",
+                "Times that accepting paused for want of file descriptors.",
+                totals.accept_pauses,
+            ),
+        ];
+        counters.iter().for_each(|(name, help, value)| page.counter(name, help, *value));
+    }
+
+    /// At rest until nodes know each other.
+    fn cluster(&self, page: &mut Page) {
+        page.gauge("wse_cluster_peers", "Other nodes that are reachable.", 0);
+        page.counter("wse_cluster_messages_sent_total", "Messages sent to other nodes.", 0);
+        page.counter(
+            "wse_cluster_messages_delivered_total",
+            "Messages of other nodes that were delivered here.",
+            0,
+        );
+        page.counter("wse_cluster_messages_dropped_total", "Messages for other nodes that were given up.", 0);
+    }
+
+    fn histograms(&self, page: &mut Page) {
+        page.histogram(
+            "wse_broadcast_duration_seconds",
+            "Time until a broadcast is with the I/O threads, waiting included; of each topic the first in 64 messages is measured.",
+            &self.broadcasts,
+            TIMES.map(|nanos| nanos as f64 / 1e9),
+            1e9,
+        );
+        page.histogram(
+            "wse_send_size_bytes",
+            "Bytes that one write to a socket took: one message, or several that waited.",
+            &self.writes,
+            SIZES.map(|bytes| bytes as f64),
+            1.0,
+        );
+        page.histogram(
+            "wse_handshake_duration_seconds",
+            "Time from an accepted socket to an admitted connection.",
+            &self.handshakes,
+            TIMES.map(|nanos| nanos as f64 / 1e9),
+            1e9,
+        );
+    }
+}
+
+/// A page that is being written. Writing to a `String` can't fail.
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn value(&mut self, name: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn labelled(&mut self, name: &str, label: &str, of: impl Display, value: impl Display) {
+        let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        self.value(name, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "counter", help);
+        self.value(name, value);
+    }
+
+    /// `unit` is how many of what was added up make one of the unit in the name.
+    fn histogram(&mut self, name: &str, help: &str, found: &Distribution, bounds: [f64; 10], unit: f64) {
+        self.head(name, "histogram", help);
+        let bucket = format!("{name}_bucket");
+        let mut count = 0;
+        for (bound, within) in bounds.iter().zip(&found.buckets) {
+            count += within;
+            self.labelled(&bucket, "le", bound, count);
+        }
+        count += found.buckets[bounds.len()];
+        self.labelled(&bucket, "le", "+Inf", count);
+        self.value(&format!("{name}_sum"), found.sum as f64 / unit);
+        self.value(&format!("{name}_count"), count);
+    }
+}
+
+/// A label's value as the format wants it.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_count_what_is_below_them_too() {
+        let mut page = Page(String::new());
+        let mut found = Distribution { sum: 3_500, ..Distribution::default() };
+        found.buckets[0] = 2;
+        found.buckets[2] = 1;
+        found.buckets[10] = 4;
+        page.histogram("x", "h", &found, TIMES.map(|nanos| nanos as f64 / 1e9), 1e9);
+        for line in [
+            "x_bucket{le=\"0.00001\"} 2",
+            "x_bucket{le=\"0.0005\"} 3",
+            "x_bucket{le=\"10\"} 3",
+            "x_bucket{le=\"+Inf\"} 7",
+            "x_sum 0.0000035",
+            "x_count 7",
+        ] {
+            assert!(page.0.lines().any(|written| written == line), "no {line} in\n{}", page.0);
+        }
+    }
+
+    #[test]
+    fn a_label_can_hold_anything() {
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}
