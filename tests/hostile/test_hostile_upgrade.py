@@ -25,7 +25,7 @@ def test_a_header_that_never_ends_is_answered_408(pool: ProcessPoolExecutor) -> 
 def test_too_much_header_is_answered_431(pool: ProcessPoolExecutor, kind: str) -> None:
     count = scaled(200)
     with stage(pool) as it:
-        ended, seen = it.under(attacks.header_bombs, count, lasting(1.0), kind)
+        ended, seen = it.under(attacks.header_bombs, count, lasting(0.7), kind)
         assert list(ended) == ["HTTP 431"]
         it.check(seen, memory=count * (RECORD + HEAD))
 
@@ -34,7 +34,7 @@ def test_too_much_header_is_answered_431(pool: ProcessPoolExecutor, kind: str) -
 def test_what_is_no_http_is_answered_400(pool: ProcessPoolExecutor, kind: str) -> None:
     count = scaled(300)
     with stage(pool) as it:
-        ended, seen = it.under(attacks.garbage, count, lasting(1.0), kind)
+        ended, seen = it.under(attacks.garbage, count, lasting(0.7), kind)
         assert list(ended) == ["HTTP 400"]
         it.check(seen, memory=count * (RECORD + HEAD))
 

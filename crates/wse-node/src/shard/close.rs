@@ -195,8 +195,10 @@ impl Shard {
             // What came before the end has no room yet; the end is found again when it is read.
             return;
         }
-        self.on_readable(slot, true);
-        if self.slots.get_mut(slot).is_some_and(|conn| !conn.flags.paused) {
+        self.read_in_turn(slot, true);
+        // More than one visit can read: the end is found behind it.
+        let more = self.again.last().is_some_and(|(last, _)| *last == slot);
+        if !more && self.slots.get_mut(slot).is_some_and(|conn| !conn.flags.paused && !conn.flags.lined_up) {
             self.drop_conn(slot);
         }
     }

@@ -40,6 +40,9 @@ impl Shard {
                 After::Short if !to_the_end => return,
                 After::Short | After::More => {}
             }
+            if self.slice_is_over() {
+                break;
+            }
         }
         self.again.push((slot, to_the_end));
     }

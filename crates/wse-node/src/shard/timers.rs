@@ -32,6 +32,11 @@ impl Shard {
                 let deadline_ms = conn.deadline_ms;
                 self.schedule(slot, deadline_ms);
             }
+            // What it said stands in line to be read: it is the server that is slow, not the client.
+            Phase::Handshake(_) if conn.flags.lined_up => {
+                let soon_ms = now_ms + self.tick_ms;
+                self.schedule(slot, soon_ms);
+            }
             Phase::Handshake(_) => self.refuse_slow_handshake(slot),
             // A client that still reads what was sent to it before the end gets it all.
             Phase::Closing | Phase::Lingering
@@ -50,7 +55,7 @@ impl Shard {
         let ping_ms = self.shared.options.ping_interval.as_millis() as u64;
         let stalled_until_ms = self.stalled_until_ms;
         let Some(conn) = self.slots.get_mut(slot) else { return };
-        if conn.flags.paused {
+        if conn.flags.paused || conn.flags.lined_up {
             // It may have spoken; it is the server that does not listen.
             conn.heard_ms = now_ms;
         }
