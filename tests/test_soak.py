@@ -41,8 +41,8 @@ def test_growth_is_told_from_noise() -> None:
     times = [60.0 * number for number in range(28)]
     level = [50e6 + lots.gauss(0, 1e6) for _ in times]
     growing = [value + at * 5e3 for value, at in zip(level, times, strict=True)]
-    steady, _ = verdict.no_growth(times, level, 1680)
-    leaking, trend = verdict.no_growth(times, growing, 1680)
+    steady, _ = verdict.no_growth("it", times, level, 1680)
+    leaking, trend = verdict.no_growth("it", times, growing, 1680)
     assert steady.holds
     assert not leaking.holds
     assert trend is not None

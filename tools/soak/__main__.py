@@ -107,11 +107,21 @@ def _report(outcome: Outcome, about: dict[str, Any]) -> dict[str, Any]:
         "end": outcome.end,
         "most": {
             name: max(sample[name] or 0 for sample in outcome.samples)
-            for name in ("resident", "connections", "descriptors", "outbound_queued_bytes", "round_trip_ms")
+            for name in (
+                "resident",
+                "engine",
+                "connections",
+                "descriptors",
+                "outbound_queued_bytes",
+                "round_trip_ms",
+            )
         },
         "sums": {name: value for name, value in last.items() if name.startswith(("messages_", "bytes_"))},
-        "trend_of_ebbs": outcome.trend,
-        "ebbs": [[ebb["at"], ebb["resident"], ebb["descriptors"]] for ebb in outcome.ebbs],
+        "trends": outcome.trends,
+        "tides": [
+            {name: ebb[name] for name in ("at", "least_resident", "least_engine", "descriptors")}
+            for ebb in outcome.ebbs
+        ],
         "clients": outcome.tally,
         "log_lines": outcome.log_lines,
     }

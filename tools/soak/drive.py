@@ -50,7 +50,7 @@ class Outcome:
     end: Sample = field(default_factory=dict)
     tally: dict[str, int] = field(default_factory=dict)
     log_lines: dict[str, int] = field(default_factory=dict)
-    trend: dict[str, float] | None = None
+    trends: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Run:
@@ -119,6 +119,9 @@ class Run:
             self._look_on_until(self._now() + self._plan.tide / 10)
             ebb = self._sample()
             ebb["seconds_to_leave"] = round(took, 2)
+            tide = [sample for sample in self._outcome.samples if sample["at"] > now]
+            for name in ("resident", "engine"):
+                ebb[f"least_{name}"] = min(sample[name] for sample in tide)
             self._outcome.ebbs.append(ebb)
             self._say(f"ebb {len(self._outcome.ebbs)}: {_describe(ebb)}")
             if self._now() >= self._plan.seconds:
@@ -176,11 +179,13 @@ class Run:
         for name in ("descriptors", "threads"):
             self._check(verdict.equal(f"{name} as at the start", end[name], start[name]))
         self._check(verdict.memory(start["resident"], end["resident"], self._plan.margin))
-        growth, trend = verdict.no_growth(
-            [ebb["at"] for ebb in outcome.ebbs], [ebb["resident"] for ebb in outcome.ebbs], self._plan.seconds
-        )
-        self._check(growth)
-        outcome.trend = asdict(trend) if trend else None
+        times = [ebb["at"] for ebb in outcome.ebbs]
+        for what, name in (("the process", "least_resident"), ("the engine", "least_engine")):
+            least = [ebb[name] for ebb in outcome.ebbs]
+            growth, trend = verdict.no_growth(what, times, least, self._plan.seconds)
+            self._check(growth)
+            if trend:
+                outcome.trends[name] = asdict(trend)
         self._collect()
 
     def _collect(self) -> None:
@@ -258,7 +263,8 @@ class Run:
 
 def _describe(sample: Sample) -> str:
     return (
-        f"{sample['resident'] / 1e6:.1f} MB, {sample['descriptors']} descriptors, "
+        f"{sample['resident'] / 1e6:.1f} MB, {sample['engine'] / 1e6:.1f} of them the engine's, "
+        f"{sample['descriptors']} descriptors, "
         f"{sample['threads']} threads, {sample['connections']} connections, "
         f"{sample['outbound_queued_bytes']} bytes queued, {sample['cpu']:.0%} CPU, pace {sample['pace']}"
     )

@@ -37,7 +37,7 @@ class Plan:
     @property
     def warm_up(self) -> float:
         """Seconds of the first crowd. What memory and descriptors are compared with is measured after it."""
-        return min(120.0, max(5.0, self.seconds / 10))
+        return min(300.0, max(5.0, self.seconds / 6))
 
     @property
     def tide(self) -> float:

@@ -33,10 +33,17 @@ def panels(outcome: Outcome) -> list[Panel]:
     rates = _rates(outcome.samples)
     return [
         Panel(
-            "resident memory of the server, MB; dots: at the ebbs; dashed: at the start",
-            {"resident": lambda sample: sample["resident"] / 1e6},
+            "resident memory of the server, MB; dots: the least of each tide; dashed: at the start",
+            {
+                "process": lambda sample: sample["resident"] / 1e6,
+                "its engine": lambda sample: sample["engine"] / 1e6,
+            },
             outcome.start["resident"] / 1e6,
-            tuple((ebb["at"], ebb["resident"] / 1e6) for ebb in outcome.ebbs),
+            tuple(
+                (ebb["at"], ebb[f"least_{name}"] / 1e6)
+                for ebb in outcome.ebbs
+                for name in ("resident", "engine")
+            ),
         ),
         Panel(
             "clients and open descriptors of the server; dashed: descriptors at the start",

@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import median
 
 LEAST_POINTS = 8
-"""Ebbs that the test of the slope needs in the second half of the run."""
+"""Tides that the test of the slope needs in the second half of the run."""
 SIGNIFICANCE = 0.01
 """How probable a rise as clear as the one seen may at most be without a cause, before it counts as growth."""
 
@@ -71,18 +71,21 @@ class Trend:
         return cls(count, slope, 0.5 * math.erfc(deviations / math.sqrt(2)))
 
 
-def no_growth(times: list[float], values: list[float], whole: float) -> tuple[Check, Trend | None]:
-    """Checks that memory at the ebbs of the second half does not rise.
+def no_growth(what: str, times: list[float], values: list[float], whole: float) -> tuple[Check, Trend | None]:
+    """Checks that the least memory of each tide in the second half does not rise.
+
+    The least, because whatever is kept for good raises it, and what is only kept for a while does not.
 
     Args:
-        times: When the ebbs were, in seconds.
-        values: Resident bytes then.
+        what: Whose memory.
+        times: When the tides ended, in seconds.
+        values: The least resident bytes of each.
         whole: Seconds of the whole run.
     """
-    name = "no growth over the second half of the run"
+    name = f"no growth of {what} over the second half of the run"
     half = [(at, value) for at, value in zip(times, values, strict=True) if at >= whole / 2]
     if len(half) < LEAST_POINTS:
-        return Check(name, True, f"not tested: {len(half)} ebbs, {LEAST_POINTS} needed"), None
+        return Check(name, True, f"not tested: {len(half)} tides, {LEAST_POINTS} needed"), None
     trend = Trend.of([at for at, _ in half], [value for _, value in half])
-    text = f"{trend.slope * 60 / 1e3:+.1f} kB a minute, p = {trend.probability:.3f} over {trend.points} ebbs"
+    text = f"{trend.slope * 60 / 1e3:+.1f} kB a minute, p = {trend.probability:.3f} over {trend.points} tides"
     return Check(name, trend.probability >= SIGNIFICANCE, text), trend
