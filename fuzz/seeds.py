@@ -7,6 +7,7 @@ Each target's first comment says how it reads its input; here the same is writte
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from pathlib import Path
 
@@ -244,6 +245,7 @@ def deflate() -> dict[str, bytes]:
         return bytes([choice, limit, len(lengths), *lengths]) + b"".join(messages)
 
     words = b'{"t":"tick","p":{"bid":1.07215}}' * 20
+    noise = b"".join(hashlib.sha256(bytes([at])).digest() for at in range(48))
     return {
         "one": case(0, deflated(words)),
         "stored": case(0, deflated(words, level=0)),
@@ -258,8 +260,10 @@ def deflate() -> dict[str, bytes]:
         "with-a-context": case(2, deflated(words) * 2, lengths=(len(deflated(words)) // 4,)),
         "send": case(1, words),
         "send-with-a-context": case(3, words, limit=9, lengths=(50,)),
-        "send-small-window": case(1 | 2 << 2, words, bytes(range(256)), limit=30),
-        "send-noise": case(1, bytes(at * at * 7 % 251 for at in range(600)), limit=0),
+        "send-small-window": case(1, words, bytes(range(256)), limit=30),
+        "send-larger-window": case(1 | 2 << 2, words, noise, limit=30),
+        "send-noise": case(1, noise, limit=0),
+        "send-noise-with-a-context": case(3, noise, noise, words, limit=0, lengths=(149,)),
     }
 
 

@@ -6,7 +6,7 @@ use wse_core::websocket::ProtocolError;
 /// "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message" (RFC 7692, section 7.2.2).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Opens messages a few bytes at a time, so that nothing can be referred to but what the window holds.
+/// Opens messages a few bytes at a time, without a thought for what it costs.
 pub struct Reader {
     state: Decompress,
     takeover: bool,

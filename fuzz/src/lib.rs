@@ -1,6 +1,7 @@
 //! What several targets share: the client's side of RFC 6455, and what a server heard.
 
 pub mod connection;
+pub mod distance;
 pub mod inflate;
 pub mod ledger;
 
