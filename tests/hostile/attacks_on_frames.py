@@ -83,7 +83,7 @@ def ping_floods(port: int, count: int, seconds: float) -> int:
     while time.monotonic() < deadline:
         with Crowd(port, count, receive_buffer=SMALL_BUFFER) as crowd:
             crowd.upgrade()
-            crowd.flood(client_frame(b"p" * 125, PING) * 500, seconds=0.3, reading=False)
+            crowd.flood(client_frame(b"p" * 125, PING) * 500, seconds=0.5, reading=False)
             crowd.reset()
         come += count
     return come

@@ -40,7 +40,7 @@ SLACK = 8 * MIB
 """Bytes that the memory may grow for other reasons: Python's lists of events, free pages."""
 OVERSHOOT = 8 * MIB
 """Bytes of answers that the threads may make in a slice of reading, before limits are looked at."""
-ALLOCATOR = 16 * MIB
+ALLOCATOR = 24 * MIB
 """Bytes freed in a burst that the allocator gives back to the system only later."""
 DESCRIPTORS = 20_000
 STARTING = ("listening", "jwt_secret is not set")
