@@ -19,6 +19,7 @@ pub mod conn_id;
 pub mod history;
 pub mod keyed;
 pub mod outbox;
+pub mod pattern_index;
 pub mod rate;
 pub mod wheel;
 

@@ -10,7 +10,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use wse_core::keyed::Keyed;
-use wse_core::topic::{Filter, matches};
+use wse_core::pattern_index::PatternIndex;
+use wse_core::topic::Filter;
 use wse_core::websocket::deflate::Window;
 
 use crate::busiest::Busiest;
@@ -94,13 +95,16 @@ impl Keyed for Subscription {
 #[derive(Debug)]
 pub(crate) struct Audience {
     channels: Box<[Arc<Channel>]>,
+    /// The state of the patterns for which this was last found to be true.
+    state: AtomicU64,
     /// A bit for each shard where most of the subscribers are far behind: publishers wait while one is set.
     held: AtomicU64,
 }
 
 impl Audience {
-    fn new(channels: impl IntoIterator<Item = Arc<Channel>>) -> Arc<Self> {
-        Arc::new(Self { channels: channels.into_iter().collect(), held: AtomicU64::new(0) })
+    fn new(channels: impl IntoIterator<Item = Arc<Channel>>, state: u64) -> Arc<Self> {
+        let channels = channels.into_iter().collect();
+        Arc::new(Self { channels, state: AtomicU64::new(state), held: AtomicU64::new(0) })
     }
 
     pub(crate) fn channels(&self) -> &[Arc<Channel>] {
@@ -116,6 +120,12 @@ impl Audience {
     /// client takes plain messages.
     pub(crate) fn windows(&self) -> u8 {
         self.channels.iter().fold(0, |bits, channel| bits | channel.windows.load(Relaxed))
+    }
+
+    /// Whether it has the topic's own channel, if there is one, and those of these patterns.
+    fn is_of(&self, own: Option<&Arc<Channel>>, patterns: &[&Arc<Channel>]) -> bool {
+        let channels = own.into_iter().chain(patterns.iter().copied());
+        self.channels.iter().map(|channel| channel.id).eq(channels.map(|channel| channel.id))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -144,9 +154,13 @@ struct Tables {
     last_id: u64,
     /// Topics with subscribers of their own; the first channel of each audience is the topic's.
     topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
-    patterns: HashMap<Box<str>, Arc<Channel>, RandomState>,
-    /// What patterns mean for topics without subscribers of their own: remembered, as a publisher comes back to the same topics.
-    remembered: HashMap<Box<str>, Option<Arc<Audience>>, RandomState>,
+    patterns: PatternIndex<Arc<Channel>>,
+    /// Counts the patterns that came and went. An audience of an earlier state is looked at again when its topic is next published to,
+    /// so that a pattern that comes or goes costs nothing for the topics, however many there are.
+    state: u64,
+    /// What patterns mean for topics without subscribers of their own: remembered, as a publisher comes back to the same topics. Without
+    /// channels where they mean nothing.
+    remembered: HashMap<Box<str>, Arc<Audience>, RandomState>,
 }
 
 /// How many topics without subscribers of their own are remembered while there are patterns.
@@ -154,7 +168,7 @@ const REMEMBERED: usize = 8192;
 
 impl Topics {
     pub(crate) fn new(shards: usize) -> Self {
-        let everyone = Audience::new([Channel::new(0, "", shards)]);
+        let everyone = Audience::new([Channel::new(0, "", shards)], 0);
         Self { shards, everyone, busiest: Busiest::default(), tables: RwLock::default() }
     }
 
@@ -189,33 +203,47 @@ impl Topics {
 
     /// Who is to receive a message of this topic; `None` if nobody.
     pub(crate) fn audience(&self, topic: &str) -> Option<Arc<Audience>> {
-        {
-            let tables = self.tables.read();
-            if let Some(audience) = tables.topics.get(topic) {
-                return Some(audience.clone());
+        let tables = self.tables.read();
+        let own = tables.topics.get(topic);
+        let known = match own {
+            Some(audience) => audience,
+            None if tables.patterns.is_empty() => return None,
+            None => match tables.remembered.get(topic) {
+                Some(audience) => audience,
+                None => {
+                    drop(tables);
+                    return self.remember(topic);
+                }
+            },
+        };
+        if known.state.load(Relaxed) != tables.state {
+            let is_same =
+                known.is_of(own.map(|audience| &audience.channels[0]), &tables.patterns.matching(topic));
+            if !is_same {
+                drop(tables);
+                return self.remember(topic);
             }
-            if tables.patterns.is_empty() {
-                return None;
-            }
-            if let Some(remembered) = tables.remembered.get(topic) {
-                return remembered.clone();
-            }
+            known.state.store(tables.state, Relaxed);
         }
-        self.remember(topic)
+        (!known.channels.is_empty()).then(|| known.clone())
     }
 
+    /// Finds out who is to receive the messages of a topic, and remembers it.
     fn remember(&self, topic: &str) -> Option<Arc<Audience>> {
         let mut tables = self.tables.write();
-        if let Some(audience) = tables.topics.get(topic) {
-            return Some(audience.clone());
+        let own = tables.topics.get(topic).map(|audience| audience.channels[0].clone());
+        let is_own = own.is_some();
+        let audience = Audience::new(own.into_iter().chain(tables.matching(topic)), tables.state);
+        if is_own {
+            // The key is there already and stays.
+            tables.topics.insert(topic.into(), audience.clone());
+            return Some(audience);
         }
-        let matching = tables.matching(topic);
-        let audience = (!matching.is_empty()).then(|| Audience::new(matching));
         if tables.remembered.len() >= REMEMBERED {
             tables.remembered.clear();
         }
         tables.remembered.insert(topic.into(), audience.clone());
-        audience
+        (!audience.channels.is_empty()).then_some(audience)
     }
 
     /// The channel of a topic or pattern that somebody is subscribed to.
@@ -261,7 +289,7 @@ impl Topics {
             tables.topics.remove(&channel.name);
             self.busiest.forget(channel);
         } else if tables.patterns.remove(&channel.name).is_some() {
-            tables.forget_pattern(channel);
+            tables.change_patterns();
         }
     }
 }
@@ -273,7 +301,15 @@ impl Tables {
     }
 
     fn matching(&self, topic: &str) -> Vec<Arc<Channel>> {
-        self.patterns.values().filter(|pattern| matches(&pattern.name, topic)).cloned().collect()
+        self.patterns.matching(topic).into_iter().cloned().collect()
+    }
+
+    /// A pattern has come or gone.
+    fn change_patterns(&mut self) {
+        self.state += 1;
+        if self.patterns.is_empty() {
+            self.remembered = HashMap::default();
+        }
     }
 
     fn topic(&mut self, topic: &str, shards: usize) -> Arc<Channel> {
@@ -281,7 +317,7 @@ impl Tables {
             return audience.channels[0].clone();
         }
         let channel = Channel::new(self.next_id(), topic, shards);
-        let audience = Audience::new([channel.clone()].into_iter().chain(self.matching(topic)));
+        let audience = Audience::new([channel.clone()].into_iter().chain(self.matching(topic)), self.state);
         self.topics.insert(topic.into(), audience);
         self.remembered.remove(topic);
         channel
@@ -292,25 +328,9 @@ impl Tables {
             return channel.clone();
         }
         let channel = Channel::new(self.next_id(), filter.as_str(), shards);
-        for (topic, audience) in &mut self.topics {
-            if filter.matches(topic) {
-                *audience = Audience::new(audience.channels.iter().cloned().chain([channel.clone()]));
-            }
-        }
-        self.patterns.insert(filter.as_str().into(), channel.clone());
-        self.remembered.clear();
+        self.patterns.insert(filter.as_str(), channel.clone());
+        self.change_patterns();
         channel
-    }
-
-    fn forget_pattern(&mut self, pattern: &Channel) {
-        for audience in self.topics.values_mut() {
-            if audience.channels.iter().any(|channel| channel.id == pattern.id) {
-                *audience = Audience::new(
-                    audience.channels.iter().filter(|channel| channel.id != pattern.id).cloned(),
-                );
-            }
-        }
-        self.remembered.clear();
     }
 }
 
@@ -360,6 +380,28 @@ mod tests {
         topics.unsubscribe(&second, 1, Wire::Plain);
         assert_eq!(topics.topic_count(), 0);
         assert_ne!(topics.subscribe(filter("t"), 0, Wire::Plain).id, first.id, "an id is never used twice");
+    }
+
+    #[test]
+    fn an_audience_lasts_until_a_pattern_that_matters_comes_or_goes() {
+        let topics = Topics::new(2);
+        topics.subscribe(filter("a.b"), 0, Wire::Plain);
+        let first = topics.audience("a.b").unwrap();
+        let elsewhere = topics.subscribe(filter("x.*"), 1, Wire::Plain);
+        assert!(
+            Arc::ptr_eq(&first, &topics.audience("a.b").unwrap()),
+            "what does not concern it changes nothing"
+        );
+        let pattern = topics.subscribe(filter("a.*"), 1, Wire::Plain);
+        let second = topics.audience("a.b").unwrap();
+        assert_eq!((first.shards(), second.shards()), (0b01, 0b11));
+        topics.unsubscribe(&elsewhere, 1, Wire::Plain);
+        assert!(Arc::ptr_eq(&second, &topics.audience("a.b").unwrap()));
+        topics.unsubscribe(&pattern, 1, Wire::Plain);
+        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b01);
+        let again = topics.subscribe(filter("a.*"), 1, Wire::Plain);
+        assert_ne!(again.id, pattern.id);
+        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b11);
     }
 
     #[test]
