@@ -23,9 +23,11 @@ import os
 import platform
 import resource
 import socket
+import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -54,6 +56,8 @@ class Bench:
         self.work: str = arguments.work
         self.clients: int = arguments.clients
         self.rate: float = arguments.rate
+        self.filter: str = arguments.pattern
+        self.acl: str = arguments.acl
         self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
         self.message: str = ORDER if arguments.message == "order" else padded(TICK, arguments.size)
         self.counts = {"connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
@@ -97,9 +101,16 @@ class Bench:
                     self.counts["connects"] += 1
                     # An attacker says so in its cookie; the one who is greedy wants to be subscribed.
                     if self.subscribe and not str(data).startswith("hostile"):
-                        self.server.subscribe_connection(connection, [TOPIC])
+                        self.restrict(connection)
+                        self.server.subscribe_connection(connection, [self.filter])
                 elif kind == "disconnect":
                     self.counts["disconnects"] += 1
+
+    def restrict(self, connection: str) -> None:
+        """Give a client its access list, which allows the topic and not all of the pattern."""
+        if self.acl != "off":
+            own = self.counts["connects"] if self.acl == "each" else 0
+            self.server.set_topic_acl(connection, ["ben*", f"user:{own}:*"], ["bench:secret*"])
 
     def drain_counting(self) -> None:
         while True:
@@ -122,7 +133,7 @@ class Bench:
                     send(connection, data)
 
     def wait_for_subscribers(self) -> None:
-        while self.server.get_topic_subscriber_count(TOPIC) < self.clients:
+        while self.server.get_topic_subscriber_count(self.filter) < self.clients:
             time.sleep(0.01)
 
     def flood(self) -> None:
@@ -167,12 +178,24 @@ class Bench:
                     self.server.send(connection, f'{{"c":"U","n":{client},"x":"{body}"}}')
         return {"sent": messages}
 
+    def publish_among(self, patterns: int, seconds: float) -> dict[str, float]:
+        """Time a publish that the only client hears, by one of so many patterns, or by its topic with 0."""
+        (connection,) = self.server.get_connections()
+        topic = "room:4711:said"
+        others = [f"room:{n}:*" for n in range(10_000, 9_999 + patterns)]
+        self.server.subscribe_connection(connection, ["room:4711:*", *others] if patterns else [topic])
+        known = time_each(seconds / 2, lambda _: self.server.broadcast_local(topic, "x"))
+        # A topic without receivers would cost less: each of these is heard.
+        new = time_each(seconds / 2, lambda n: self.server.broadcast_local(f"room:4711:{patterns}:{n}", "x"))
+        self.server.unsubscribe_connection(connection)
+        return {"known_us": known, "new_us": new}
+
     def stats(self) -> dict[str, Any]:
         return {
             "at": time.perf_counter(),
             **self.counts,
             "connections": self.server.get_connection_count(),
-            "subscribers": self.server.get_topic_subscriber_count(TOPIC),
+            "subscribers": self.server.get_topic_subscriber_count(self.filter),
             "inbound_dropped": self.server.inbound_dropped_count(),
         }
 
@@ -182,7 +205,22 @@ class Bench:
             return self.stats()
         if do == "burst":
             return self.burst(**request)
-        raise ValueError(f"unknown request {do!r}; there are 'stats' and 'burst'")
+        if do == "publish_among":
+            return self.publish_among(**request)
+        raise ValueError(f"unknown request {do!r}; there are 'stats', 'burst' and 'publish_among'")
+
+
+def time_each(seconds: float, call: Callable[[int], None]) -> float:
+    """The time of a call in microseconds: the median of hundreds, of which the first does not count."""
+    times: list[float] = []
+    numbers = itertools.count()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        start = time.perf_counter()
+        for number in itertools.islice(numbers, 100):
+            call(number)
+        times.append((time.perf_counter() - start) * 1e6 / 100)
+    return statistics.median(times[1:])
 
 
 def padded(message: str, size: int) -> str:
@@ -202,6 +240,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1, help="subscribers to wait for before publishing")
     parser.add_argument("--rate", type=float, default=1000, help="messages a second of `paced`")
     parser.add_argument("--subscribe", action="store_true", help="subscribe every client to the topic")
+    parser.add_argument("--pattern", default=TOPIC, help="what clients are subscribed to")
+    parser.add_argument(
+        "--acl", choices=["off", "equal", "each"], default="off", help="access lists of clients"
+    )
     parser.add_argument("--message", choices=["tick", "order"], default="tick", help="what `flood` publishes")
     parser.add_argument("--size", type=int, default=0, help="bytes to which a tick is filled up")
     parser.add_argument("--jwt-secret", default="", help="demand HS256 tokens made with this")

@@ -76,3 +76,16 @@ def test_the_address_is_the_one_that_a_trusted_proxy_tells(
     forwarded = {"X-Forwarded-For": "198.51.100.66, 203.0.113.9, 10.20.0.7"}
     with support.dial(f"ws://127.0.0.1:{free_port}/wse", additional_headers=forwarded):
         assert program.wait_for_line("came") == "203.0.113.9 came"
+
+
+def test_an_access_list_refuses_and_lets_through_what_the_page_says(
+    start: Callable[[str, str], support.Program], free_port: int
+) -> None:
+    program = start("access.md", "set_topic_acl(")
+    peer = support.Peer(support.dial(f"ws://127.0.0.1:{free_port}/wse"), "")
+    assert program.wait_for_line("refused") == "refused ['room:*']"
+    for _ in range(2):
+        peer.send({"t": "sign_in"})
+        # The second comes right after the first: what the secret room was told is not between them.
+        assert peer.receive_json()["t"] == "joined"
+    peer.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsebench import attacked, compressing, connecting, fanout, inbound, resting
+from wsebench import attacked, compressing, connecting, fanout, inbound, matching, resting
 from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
 
 DELIVERIES = "deliveries"
@@ -58,6 +58,32 @@ WORKLOADS = (
             Figure("rate", DELIVERIES, Unit.PER_SECOND),
             Figure("size", "frame", Unit.BYTES),
             Figure("plain_size", "plain frame", Unit.BYTES),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "acl-1000",
+        "flood by pattern, 1,000 subscribers with access lists, to one without",
+        matching.flood_with_lists,
+        (
+            Figure("ratio", "ratio, equal lists", Unit.COUNT, at_least(0.97)),
+            Figure("each_ratio", "ratio, a list for each", Unit.COUNT),
+            Figure("rate", DELIVERIES, Unit.PER_SECOND),
+            Figure("off", "deliveries without lists", Unit.PER_SECOND),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "patterns",
+        "publish heard through one of 10,000 patterns, to one heard without any",
+        matching.publish_among_patterns,
+        (
+            Figure("ratio", "ratio", Unit.COUNT, at_most(1.5)),
+            Figure("new_ratio", "ratio, new topics, to a single pattern", Unit.COUNT),
+            Figure("none_us", "without patterns", Unit.MICROSECONDS),
+            Figure("many_us", "among 10,000", Unit.MICROSECONDS),
+            Figure("one_new_us", "new topics, a single pattern", Unit.MICROSECONDS),
+            Figure("many_new_us", "new topics, among 10,000", Unit.MICROSECONDS),
         ),
         ours_only=True,
     ),

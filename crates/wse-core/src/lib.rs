@@ -1,9 +1,8 @@
 //! The WebSocket engine without its world: bytes and the time in, values out.
 //!
 //! No socket, thread, lock, clock, random number or environment variable is read here; `clippy.toml` refuses them. In reading
-//! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), what goes out ([`outbox`]),
-//! what of a topic is kept ([`history`]),
-//! and the small state machines beside ([`wheel`], [`rate`]).
+//! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), who may ([`acl`]),
+//! what goes out ([`outbox`]), what of a topic is kept ([`history`]), and the small state machines beside ([`wheel`], [`rate`]).
 
 pub mod options;
 
@@ -15,6 +14,7 @@ pub mod websocket;
 pub mod protocol;
 pub mod topic;
 
+pub mod acl;
 pub mod conn_id;
 pub mod history;
 pub mod keyed;

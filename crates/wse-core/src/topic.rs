@@ -113,6 +113,91 @@ pub fn matches(pattern: &str, topic: &str) -> bool {
     pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
+/// Whether all that `inner` means is meant by `outer` too. May say no where it takes several wildcards together to see it.
+///
+/// `inner` is read as if it were a topic whose `?` is a character that only a wildcard means, and whose `*` only a `*` can take.
+#[must_use]
+pub fn covers(outer: &str, inner: &str) -> bool {
+    let (outer, inner) = (questions_first(outer), questions_first(inner));
+    let (outer, text) = (outer.as_bytes(), inner.as_bytes());
+    let (mut o, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match outer.get(o) {
+            Some(b'*') => {
+                o += 1;
+                star = Some((o, t));
+            }
+            Some(b'?') if text[t] != b'*' => {
+                o += 1;
+                t += char_len(text[t]);
+            }
+            Some(&byte) if byte == text[t] && byte != b'?' => {
+                o += 1;
+                t += 1;
+            }
+            _ => match &mut star {
+                Some((after_star, swallowed)) => {
+                    *swallowed += char_len(text[*swallowed]);
+                    (o, t) = (*after_star, *swallowed);
+                }
+                None => return false,
+            },
+        }
+    }
+    outer[o..].iter().all(|&byte| byte == b'*')
+}
+
+/// The same pattern with the `?` of each run of wildcards first, and one `*` if there was any.
+fn questions_first(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut star = false;
+    for c in pattern.chars() {
+        match c {
+            '*' => star = true,
+            '?' => out.push('?'),
+            c => {
+                out.extend(std::mem::take(&mut star).then_some('*'));
+                out.push(c);
+            }
+        }
+    }
+    out.extend(star.then_some('*'));
+    out
+}
+
+/// Whether some text is meant by both patterns; one step for each pair of their characters.
+#[must_use]
+pub fn overlap(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // reach[j]: the part of `a` walked so far and the first j characters of `b` mean some text both.
+    let mut reach = vec![false; b.len() + 1];
+    reach[0] = true;
+    for i in 0..=a.len() {
+        let before = reach.clone();
+        if i > 0 {
+            for j in 0..=b.len() {
+                let from_above = before[j] && a[i - 1] == '*';
+                let both = j > 0 && before[j - 1] && meet(a[i - 1], b[j - 1]);
+                // A star of `b` also takes what `a` names.
+                let taken = j > 0 && b[j - 1] == '*' && before[j];
+                reach[j] = from_above || both || taken;
+            }
+        }
+        for j in 1..=b.len() {
+            let skipped = b[j - 1] == '*' && reach[j - 1];
+            let given = i > 0 && a[i - 1] == '*' && reach[j - 1];
+            reach[j] |= skipped || given;
+        }
+    }
+    reach[b.len()]
+}
+
+/// Whether one character can be meant by both.
+fn meet(a: char, b: char) -> bool {
+    a == b || matches!(a, '?' | '*') || matches!(b, '?' | '*')
+}
+
 /// Bytes of the UTF-8 character that begins with `lead`.
 fn char_len(lead: u8) -> usize {
     match lead {
@@ -149,11 +234,40 @@ mod tests {
         }
 
         #[test]
+        fn covering_and_overlapping_are_what_they_say(
+            a in "[ab*?]{0,5}", b in "[ab*?]{0,5}", topics in prop::collection::vec("[abé]{0,6}", 0..60),
+        ) {
+            let meant = |pattern: &str, topic: &str| matches(pattern, topic);
+            if covers(&a, &b) {
+                prop_assert!(topics.iter().all(|topic| !meant(&b, topic) || meant(&a, topic)));
+            }
+            prop_assert_eq!(overlap(&a, &b), overlap(&b, &a));
+            if !overlap(&a, &b) {
+                prop_assert!(!topics.iter().any(|topic| meant(&a, topic) && meant(&b, topic)));
+            }
+            prop_assert!(covers(&a, &a) && covers("*", &a));
+        }
+
+        #[test]
         fn no_text_panics(text in "\\PC{0,300}", topic in "\\PC{0,60}") {
             if let Ok(filter) = Filter::parse(&text) {
                 let _ = filter.matches(&topic);
                 prop_assert!(text.len() <= MAX_TOPIC_BYTES && !text.is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn overlaps_are_found_and_only_those() {
+        for (a, b) in
+            [("a*", "*b"), ("a?c", "*b*"), ("*", ""), ("a*b*", "a*c*"), ("??", "*a"), ("x*y", "x?*y")]
+        {
+            assert!(overlap(a, b), "{a} {b}");
+        }
+        for (a, b) in
+            [("a*", "b*"), ("a", ""), ("?", ""), ("??", "a"), ("*a", "*b"), ("a*b", "a*c"), ("a?*", "a")]
+        {
+            assert!(!overlap(a, b), "{a} {b}");
         }
     }
 

@@ -88,8 +88,10 @@ mod tests {
     fn topics(count: usize) -> (Topics, Vec<Arc<Channel>>) {
         let topics = Topics::new(1);
         let names: Vec<String> = (0..count).map(|index| format!("topic-{index}")).collect();
-        let channels =
-            names.iter().map(|name| topics.subscribe(Filter::parse(name).unwrap(), 0, Wire::Plain)).collect();
+        let channels = names
+            .iter()
+            .map(|name| topics.subscribe(Filter::parse(name).unwrap(), None, 0, Wire::Plain))
+            .collect();
         (topics, channels)
     }
 
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(topics.busiest().len(), PLACES - 1);
         publish(&topics, &channels[PLACES], 1);
         assert_eq!(topics.busiest().last().unwrap(), &(format!("topic-{PLACES}"), 2));
-        let again = topics.subscribe(Filter::parse("topic-0").unwrap(), 0, Wire::Plain);
+        let again = topics.subscribe(Filter::parse("topic-0").unwrap(), None, 0, Wire::Plain);
         publish(&topics, &again, 1);
         assert!(topics.busiest().iter().all(|(name, _)| name != "topic-0"), "others have more");
     }
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn patterns_and_everyone_are_no_topics() {
         let topics = Topics::new(1);
-        topics.subscribe(Filter::parse("a.*").unwrap(), 0, Wire::Plain);
+        topics.subscribe(Filter::parse("a.*").unwrap(), None, 0, Wire::Plain);
         topics.count(&topics.audience("a.b").unwrap(), 1);
         topics.count(topics.everyone(), 1);
         assert_eq!(topics.busiest(), []);

@@ -3,6 +3,7 @@
 //! Read [`node`] for the life of a server, [`server`] for what any thread may ask of it, `shard` for the loop that serves, `inbox`
 //! and [`events`] for the ways between the two.
 
+mod access;
 mod busiest;
 mod clock;
 pub mod events;

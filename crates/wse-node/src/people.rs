@@ -1,13 +1,17 @@
 //! Who is connected: what other threads may know and decide about a connection without asking its shard.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use wse_core::ConnId;
+use wse_core::acl::{Acl, Admission, admission};
 use wse_core::keyed::{Keyed, KeyedList};
 
 use crate::squeeze::Wire;
-use crate::topics::{Subscription, Topics};
+use crate::topics::{Channel, Subscription, Topics};
 use wse_core::topic::Filter;
 
 /// A connection from the outside.
@@ -31,7 +35,44 @@ pub(crate) struct ConnectionQuery {
 /// The open connections of one shard, by slot.
 #[derive(Debug, Default)]
 pub(crate) struct People {
-    slots: Mutex<Vec<Option<Box<Person>>>>,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    slots: Vec<Option<Box<Person>>>,
+    acls: Acls,
+}
+
+/// The access lists of those who have one, beside the records: without one a connection costs nothing for it.
+#[derive(Debug, Default)]
+struct Acls {
+    by_slot: HashMap<u32, Arc<Acl>, FixedState>,
+    /// Each list once, with the number of its connections: people of one kind have equal ones as a rule.
+    users: HashMap<Arc<Acl>, u32, FixedState>,
+}
+
+impl Acls {
+    fn set(&mut self, slot: u32, acl: Option<Acl>) -> Option<&Arc<Acl>> {
+        self.forget(slot);
+        let (shared, users) = {
+            let entry = self.users.entry(Arc::new(acl?));
+            let shared = entry.key().clone();
+            (shared, entry.or_insert(0))
+        };
+        *users += 1;
+        Some(self.by_slot.entry(slot).insert(shared).into_mut())
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let Some(acl) = self.by_slot.remove(&slot) else { return };
+        if let Some(users) = self.users.get_mut(&acl) {
+            *users -= 1;
+            if *users == 0 {
+                self.users.remove(&acl);
+            }
+        }
+    }
 }
 
 /// What became of one topic of a subscription.
@@ -43,36 +84,76 @@ pub(crate) enum Subscribed {
     Already,
     /// `max_subscriptions_per_connection` is reached.
     Limit,
+    /// The access list allows nothing of it.
+    NotAllowed,
+}
+
+/// What a new access list does to the subscriptions of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Narrowed {
+    /// What is no longer allowed: the names of the topics and patterns, and the ids of their channels.
+    pub(crate) ended: Vec<(String, u64)>,
+    /// Patterns of which another part is allowed now: the channel that the shard must forget, and the new one.
+    pub(crate) moved: Vec<(Arc<Channel>, u64)>,
 }
 
 impl People {
-    pub(crate) fn enter(&self, conn: ConnId, person: Person) {
-        let mut slots = self.slots.lock();
+    pub(crate) fn enter(&self, conn: ConnId, person: Person, acl: Option<Acl>) {
+        let mut places = self.places.lock();
         let index = conn.slot as usize;
-        if slots.len() <= index {
-            slots.resize_with(index + 1, || None);
+        if places.slots.len() <= index {
+            places.slots.resize_with(index + 1, || None);
         }
-        slots[index] = Some(Box::new(person));
+        places.slots[index] = Some(Box::new(person));
+        places.acls.set(conn.slot, acl);
     }
 
     /// Takes a connection out; its channels are still to be told.
     pub(crate) fn leave(&self, conn: ConnId) -> Option<Box<Person>> {
-        let mut slots = self.slots.lock();
-        let slot = slots.get_mut(conn.slot as usize)?;
-        if slot.as_ref()?.generation == conn.generation { slot.take() } else { None }
+        let mut places = self.places.lock();
+        let slot = places.slots.get_mut(conn.slot as usize)?;
+        if slot.as_ref()?.generation != conn.generation {
+            return None;
+        }
+        let person = slot.take();
+        places.acls.forget(conn.slot);
+        person
     }
 
     /// Looks at or changes one connection, if it is open.
     pub(crate) fn with<T>(&self, conn: ConnId, look: impl FnOnce(&mut Person) -> T) -> Option<T> {
-        let mut slots = self.slots.lock();
+        self.with_acl(conn, |person, _| look(person))
+    }
+
+    /// The same with its access list, if it has one.
+    pub(crate) fn with_acl<T>(
+        &self,
+        conn: ConnId,
+        look: impl FnOnce(&mut Person, Option<&Arc<Acl>>) -> T,
+    ) -> Option<T> {
+        let mut places = self.places.lock();
+        let Places { slots, acls } = &mut *places;
         let person = slots.get_mut(conn.slot as usize)?.as_mut()?;
-        (person.generation == conn.generation).then(|| look(person))
+        (person.generation == conn.generation).then(|| look(person, acls.by_slot.get(&conn.slot)))
+    }
+
+    /// Gives a connection an access list, or takes it away, and lets the caller do what follows from that.
+    pub(crate) fn set_acl<T>(
+        &self,
+        conn: ConnId,
+        acl: Option<Acl>,
+        then: impl FnOnce(&mut Person, Option<&Arc<Acl>>) -> T,
+    ) -> Option<T> {
+        let mut places = self.places.lock();
+        let Places { slots, acls } = &mut *places;
+        let person = slots.get_mut(conn.slot as usize)?.as_mut()?;
+        (person.generation == conn.generation).then(|| then(person, acls.set(conn.slot, acl)))
     }
 
     /// The open connections.
     pub(crate) fn list(&self, shard: u8, out: &mut Vec<ConnId>) {
-        let slots = self.slots.lock();
-        out.extend(slots.iter().enumerate().filter_map(|(slot, person)| {
+        let places = self.places.lock();
+        out.extend(places.slots.iter().enumerate().filter_map(|(slot, person)| {
             let generation = person.as_ref()?.generation;
             Some(ConnId { shard, slot: slot as u32, generation })
         }));
@@ -80,15 +161,21 @@ impl People {
 }
 
 impl Person {
-    /// Adds a topic or pattern; `limit` 0 is none.
+    /// Adds a topic or pattern, as far as the access list allows it; `limit` 0 is none.
     pub(crate) fn subscribe(
         &mut self,
         topics: &Topics,
         filter: Filter<'_>,
+        acl: Option<&Arc<Acl>>,
         shard: usize,
         limit: usize,
     ) -> Subscribed {
-        if let Some(channel) = topics.channel(filter)
+        let part = match admission(acl.map(|acl| &**acl), filter) {
+            Admission::Nothing => return Subscribed::NotAllowed,
+            Admission::Part => acl,
+            Admission::Whole => None,
+        };
+        if let Some(channel) = topics.channel(filter, part)
             && self.subscriptions.position(Subscription(channel).key()).is_some()
         {
             return Subscribed::Already;
@@ -96,19 +183,51 @@ impl Person {
         if limit > 0 && self.subscriptions.len() >= limit {
             return Subscribed::Limit;
         }
-        let channel = topics.subscribe(filter, shard, self.wire);
+        let channel = topics.subscribe(filter, part, shard, self.wire);
         let id = channel.id;
         self.subscriptions.push(Subscription(channel));
         Subscribed::New(id)
     }
 
     /// Removes a topic or pattern; the id of the channel that the shard must forget.
-    pub(crate) fn unsubscribe(&mut self, topics: &Topics, filter: Filter<'_>, shard: usize) -> Option<u64> {
-        let id = topics.channel(filter)?.id;
-        let at = self.subscriptions.position(id)?;
+    pub(crate) fn unsubscribe(
+        &mut self,
+        topics: &Topics,
+        filter: Filter<'_>,
+        acl: Option<&Arc<Acl>>,
+        shard: usize,
+    ) -> Option<u64> {
+        let position = |part| self.subscriptions.position(topics.channel(filter, part)?.id);
+        let at = position(None).or_else(|| position(Some(acl?)))?;
         let Subscription(channel) = self.subscriptions.swap_remove(at);
         topics.unsubscribe(&channel, shard, self.wire);
-        Some(id)
+        Some(channel.id)
+    }
+
+    /// Makes the subscriptions obey an access list. The channels that were left for others are counted until the shard knows
+    /// (`Topics::unsubscribe` is still to be called for `moved`), so that nothing is missed between the two.
+    pub(crate) fn obey(&mut self, topics: &Topics, acl: Option<&Arc<Acl>>, shard: usize) -> Narrowed {
+        let mut narrowed = Narrowed::default();
+        for Subscription(channel) in self.subscriptions.take() {
+            let filter = Filter::parse(&channel.name).expect("somebody subscribed to it");
+            let part = match admission(acl.map(|acl| &**acl), filter) {
+                Admission::Nothing => {
+                    topics.unsubscribe(&channel, shard, self.wire);
+                    narrowed.ended.push((channel.name.to_string(), channel.id));
+                    continue;
+                }
+                Admission::Part => acl,
+                Admission::Whole => None,
+            };
+            if channel.part.as_ref() == part {
+                self.subscriptions.push(Subscription(channel));
+            } else {
+                let new = topics.subscribe(filter, part, shard, self.wire);
+                narrowed.moved.push((channel, new.id));
+                self.subscriptions.push(Subscription(new));
+            }
+        }
+        narrowed
     }
 
     /// Removes everything; the ids of the channels that the shard must forget.

@@ -5,6 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use wse_core::ConnId;
+use wse_core::acl::Acl;
 use wse_core::protocol::category::categorise;
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::Opcode;
@@ -73,7 +74,7 @@ pub struct TooLong {
 /// [`Publication::try_finish`] does all that needs no waiting; [`Publication::finish`] compresses and waits where it must.
 pub struct Publication<'a> {
     shared: &'a Shared,
-    to: To,
+    to: To<'a>,
     message: Message<'a>,
     /// The shards that still have to get it.
     left: u64,
@@ -108,9 +109,20 @@ impl Drop for Stopwatch<'_> {
 }
 
 #[derive(Clone)]
-enum To {
-    Audience(Arc<Audience>),
+enum To<'a> {
+    /// All who hear a topic.
+    Topic(Arc<Audience>, &'a str),
+    Everyone(Arc<Audience>),
     Connection(ConnId),
+}
+
+impl To<'_> {
+    fn audience(&self) -> Option<&Arc<Audience>> {
+        match self {
+            Self::Topic(audience, _) | Self::Everyone(audience) => Some(audience),
+            Self::Connection(_) => None,
+        }
+    }
 }
 
 impl Server {
@@ -160,14 +172,17 @@ impl Server {
         let limit = self.0.options.max_subscriptions_per_connection;
         let shard = self.0.shards.get(index);
         let done = shard.and_then(|shard| {
-            shard.people.with(conn, |person| {
+            shard.people.with_acl(conn, |person, acl| {
                 for filter in filters {
                     let name = filter.as_str().to_owned();
-                    match person.subscribe(&self.0.topics, *filter, index, limit) {
+                    match person.subscribe(&self.0.topics, *filter, acl, index, limit) {
                         Subscribed::Already => out.subscribed.push(name),
                         Subscribed::Limit => {
                             out.refused
                                 .push((name, format!("the limit of {limit} subscriptions is reached")));
+                        }
+                        Subscribed::NotAllowed => {
+                            out.refused.push((name, "the access list does not allow it".into()));
                         }
                         Subscribed::New(channel) => {
                             // Under the lock of the person, so that two calls for one connection can't overtake each other.
@@ -193,17 +208,24 @@ impl Server {
     pub fn unsubscribe(&self, conn: ConnId, filters: Option<&[Filter<'_>]>) {
         let index = usize::from(conn.shard);
         let Some(shard) = self.0.shards.get(index) else { return };
-        shard.people.with(conn, |person| {
+        shard.people.with_acl(conn, |person, acl| {
             let channels: Vec<u64> = match filters {
                 None => person.unsubscribe_all(&self.0.topics, index),
                 Some(filters) => filters
                     .iter()
-                    .filter_map(|filter| person.unsubscribe(&self.0.topics, *filter, index))
+                    .filter_map(|filter| person.unsubscribe(&self.0.topics, *filter, acl, index))
                     .collect(),
             };
             let entries = channels.into_iter().map(|channel| Entry::Unsubscribe { conn, channel });
             let _ = shard.inbox.put_now(|state| state.entries.extend(entries));
         });
+    }
+
+    /// Gives a connection an access list, `None` for none, and ends the subscriptions that it no longer allows: their topics and patterns,
+    /// sorted. The client is told of them.
+    #[must_use]
+    pub fn set_acl(&self, conn: ConnId, acl: Option<Acl>) -> Vec<String> {
+        self.0.set_acl(conn, acl)
     }
 
     /// Closes a connection after all that was sent to it before.
@@ -244,7 +266,7 @@ impl Server {
     /// [`TooLong`].
     pub fn to_topic<'a>(
         &'a self,
-        topic: Filter<'_>,
+        topic: Filter<'a>,
         payload: Payload<'a>,
     ) -> Result<Option<Publication<'a>>, TooLong> {
         let message = message(&self.0, payload)?;
@@ -252,7 +274,7 @@ impl Server {
             .0
             .topics
             .audience(topic.as_str())
-            .map(|audience| Publication::new(&self.0, audience, message)))
+            .map(|audience| Publication::new(&self.0, To::Topic(audience, topic.as_str()), message)))
     }
 
     /// A message for all connections.
@@ -261,7 +283,7 @@ impl Server {
     /// [`TooLong`].
     pub fn to_everyone<'a>(&'a self, payload: Payload<'a>) -> Result<Publication<'a>, TooLong> {
         let message = message(&self.0, payload)?;
-        Ok(Publication::new(&self.0, self.0.topics.everyone().clone(), message))
+        Ok(Publication::new(&self.0, To::Everyone(self.0.topics.everyone().clone()), message))
     }
 
     /// A message for one connection; `None` when the id is none of this run.
@@ -311,6 +333,7 @@ impl Server {
                 let shard = shards.trailing_zeros();
                 shards &= shards - 1;
                 let _ = shared.shards[shard as usize].inbox.put_many(|state| {
+                    let Some(audience) = shared.topics.renewed(&audience, topic.as_str()) else { return };
                     let messages = messages[at..at + portion].iter().zip(&squeezed);
                     messages.for_each(|(message, twin)| state.publish(&audience, *message, twin.as_ref()));
                 });
@@ -343,17 +366,18 @@ fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Too
 }
 
 impl<'a> Publication<'a> {
-    fn new(shared: &'a Shared, audience: Arc<Audience>, message: Message<'a>) -> Self {
+    fn new(shared: &'a Shared, to: To<'a>, message: Message<'a>) -> Self {
+        let audience = to.audience().expect("a message for one connection is made in place");
         let left = audience.shards();
         let windows = worthwhile(&message, || audience.windows());
-        let _stopwatch = Stopwatch::start(shared, &audience, 1);
-        Self { shared, to: To::Audience(audience), message, left, windows, _stopwatch }
+        let _stopwatch = Stopwatch::start(shared, audience, 1);
+        Self { shared, to, message, left, windows, _stopwatch }
     }
 
     /// Puts the message into every inbox that takes it at once; true when that were all.
     #[inline]
     pub fn try_finish(&mut self) -> bool {
-        if let To::Audience(audience) = &self.to
+        if let Some(audience) = self.to.audience()
             && audience.is_held()
         {
             return self.shared.is_stopping();
@@ -376,7 +400,7 @@ impl<'a> Publication<'a> {
 
     /// Waits until the message is in every inbox.
     pub fn finish(mut self) {
-        if let To::Audience(audience) = &self.to
+        if let Some(audience) = self.to.audience()
             && audience.is_held()
         {
             self.shared.wait_while_held(audience);
@@ -394,7 +418,12 @@ impl<'a> Publication<'a> {
     #[inline]
     fn put(&self, state: &mut crate::inbox::State, squeezed: Option<&Squeezed>) {
         match (&self.to, squeezed) {
-            (To::Audience(audience), squeezed) => state.publish(audience, self.message, squeezed),
+            (To::Topic(audience, topic), squeezed) => {
+                if let Some(audience) = self.shared.topics.renewed(audience, topic) {
+                    state.publish(&audience, self.message, squeezed);
+                }
+            }
+            (To::Everyone(audience), squeezed) => state.publish(audience, self.message, squeezed),
             (To::Connection(conn), None) => state.send(*conn, self.message),
             (To::Connection(conn), Some(squeezed)) => state.send_frame(*conn, squeezed.only()),
         }

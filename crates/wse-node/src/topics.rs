@@ -3,12 +3,14 @@
 //! The subscribers themselves are known to their shards alone. A publisher looks a topic up, gets its [`Audience`], and writes to
 //! the inbox of each shard that it names.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use wse_core::acl::Acl;
 use wse_core::keyed::Keyed;
 use wse_core::pattern_index::PatternIndex;
 use wse_core::topic::Filter;
@@ -24,6 +26,9 @@ pub(crate) struct Channel {
     pub(crate) id: u64,
     /// The topic or pattern as given; empty for all connections.
     pub(crate) name: Box<str>,
+    /// For a pattern of which its subscribers may hear only a part: the access list that says which. Whoever has an equal list is
+    /// in the same channel, and an audience has the channel only if the list allows the topic. So nothing is asked per message.
+    pub(crate) part: Option<Arc<Acl>>,
     /// Neither a pattern nor all connections.
     pub(crate) is_topic: bool,
     /// Messages published to it, and whether it is one of the busiest.
@@ -39,11 +44,12 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    fn new(id: u64, name: &str, shards: usize) -> Arc<Self> {
+    fn new(id: u64, name: &str, part: Option<Arc<Acl>>, shards: usize) -> Arc<Self> {
         let counts = (0..shards).map(|_| AtomicU32::new(0)).collect();
         Arc::new(Self {
             id,
             name: name.into(),
+            part,
             is_topic: !name.is_empty() && !name.contains(['*', '?']),
             published: AtomicU64::new(0),
             listed: AtomicBool::new(false),
@@ -112,6 +118,7 @@ impl Audience {
     }
 
     /// A bit for each shard with a receiver.
+    #[inline]
     pub(crate) fn shards(&self) -> u64 {
         self.channels.iter().fold(0, |bits, channel| bits | channel.shards.load(Relaxed))
     }
@@ -146,7 +153,34 @@ pub(crate) struct Topics {
     shards: usize,
     everyone: Arc<Audience>,
     busiest: Busiest,
+    /// Counts the patterns, and parts of them, that came and went; changed under the lock of the tables. An audience of an earlier state is
+    /// looked at again when its topic is next published to, so that a pattern costs nothing for the topics, however many there are.
+    state: AtomicU64,
     tables: RwLock<Tables>,
+}
+
+/// A pattern that somebody is subscribed to.
+#[derive(Debug, Default)]
+struct Pattern {
+    /// Those who may hear all of it.
+    whole: Option<Arc<Channel>>,
+    /// Those who may hear what their access list allows.
+    parts: HashMap<Arc<Acl>, Arc<Channel>, RandomState>,
+}
+
+impl Pattern {
+    fn channels(&self) -> impl Iterator<Item = &Arc<Channel>> {
+        self.whole.iter().chain(self.parts.values())
+    }
+
+    fn channel(&self, part: Option<&Arc<Acl>>) -> Option<&Arc<Channel>> {
+        part.map_or(self.whole.as_ref(), |acl| self.parts.get(acl))
+    }
+
+    /// The channels that a topic of the pattern goes to.
+    fn hearing<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<Channel>> {
+        self.channels().filter(|channel| channel.part.as_ref().is_none_or(|acl| acl.allows(topic)))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -154,10 +188,7 @@ struct Tables {
     last_id: u64,
     /// Topics with subscribers of their own; the first channel of each audience is the topic's.
     topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
-    patterns: PatternIndex<Arc<Channel>>,
-    /// Counts the patterns that came and went. An audience of an earlier state is looked at again when its topic is next published to,
-    /// so that a pattern that comes or goes costs nothing for the topics, however many there are.
-    state: u64,
+    patterns: PatternIndex<Pattern>,
     /// What patterns mean for topics without subscribers of their own: remembered, as a publisher comes back to the same topics. Without
     /// channels where they mean nothing.
     remembered: HashMap<Box<str>, Arc<Audience>, RandomState>,
@@ -168,8 +199,14 @@ const REMEMBERED: usize = 8192;
 
 impl Topics {
     pub(crate) fn new(shards: usize) -> Self {
-        let everyone = Audience::new([Channel::new(0, "", shards)], 0);
-        Self { shards, everyone, busiest: Busiest::default(), tables: RwLock::default() }
+        let everyone = Audience::new([Channel::new(0, "", None, shards)], 0);
+        Self {
+            shards,
+            everyone,
+            busiest: Busiest::default(),
+            state: AtomicU64::new(0),
+            tables: RwLock::default(),
+        }
     }
 
     /// Counts messages that are published to an audience; returns how many it had before.
@@ -216,16 +253,35 @@ impl Topics {
                 }
             },
         };
-        if known.state.load(Relaxed) != tables.state {
-            let is_same =
-                known.is_of(own.map(|audience| &audience.channels[0]), &tables.patterns.matching(topic));
-            if !is_same {
+        if !self.is_current(known) {
+            let own = own.map(|audience| &audience.channels[0]);
+            if !known.is_of(own, &tables.matching(topic)) {
                 drop(tables);
                 return self.remember(topic);
             }
-            known.state.store(tables.state, Relaxed);
+            known.state.store(self.state.load(Relaxed), Relaxed);
         }
         (!known.channels.is_empty()).then(|| known.clone())
+    }
+
+    /// Whether no pattern has come or gone since the audience was last found to be true.
+    #[inline]
+    pub(crate) fn is_current(&self, audience: &Audience) -> bool {
+        audience.state.load(Relaxed) == self.state.load(Relaxed)
+    }
+
+    /// The audience as it is now. Asked with the inbox locked: whoever moved to another channel meanwhile has its entries there
+    /// already, or will have them behind the message, and misses nothing either way.
+    #[inline]
+    pub(crate) fn renewed<'a>(
+        &self,
+        audience: &'a Arc<Audience>,
+        topic: &str,
+    ) -> Option<Cow<'a, Arc<Audience>>> {
+        if self.is_current(audience) {
+            return Some(Cow::Borrowed(audience));
+        }
+        self.audience(topic).map(Cow::Owned)
     }
 
     /// Finds out who is to receive the messages of a topic, and remembers it.
@@ -233,7 +289,7 @@ impl Topics {
         let mut tables = self.tables.write();
         let own = tables.topics.get(topic).map(|audience| audience.channels[0].clone());
         let is_own = own.is_some();
-        let audience = Audience::new(own.into_iter().chain(tables.matching(topic)), tables.state);
+        let audience = tables.build(own, topic, self.state.load(Relaxed));
         if is_own {
             // The key is there already and stays.
             tables.topics.insert(topic.into(), audience.clone());
@@ -246,11 +302,11 @@ impl Topics {
         (!audience.channels.is_empty()).then_some(audience)
     }
 
-    /// The channel of a topic or pattern that somebody is subscribed to.
-    pub(crate) fn channel(&self, filter: Filter<'_>) -> Option<Arc<Channel>> {
+    /// The channel of a topic, or of a pattern or the part of it that an access list allows, if somebody is subscribed to it.
+    pub(crate) fn channel(&self, filter: Filter<'_>, part: Option<&Arc<Acl>>) -> Option<Arc<Channel>> {
         let tables = self.tables.read();
         if filter.is_pattern() {
-            tables.patterns.get(filter.as_str()).cloned()
+            tables.patterns.get(filter.as_str())?.channel(part).cloned()
         } else {
             tables.topics.get(filter.as_str()).map(|audience| audience.channels[0].clone())
         }
@@ -258,7 +314,13 @@ impl Topics {
 
     /// How many connections are subscribed to exactly this topic or pattern.
     pub(crate) fn subscriber_count(&self, filter: Filter<'_>) -> usize {
-        self.channel(filter).map_or(0, |channel| channel.count())
+        let tables = self.tables.read();
+        let count = |channel: &Arc<Channel>| channel.count();
+        if filter.is_pattern() {
+            tables.patterns.get(filter.as_str()).map_or(0, |pattern| pattern.channels().map(count).sum())
+        } else {
+            tables.topics.get(filter.as_str()).map_or(0, |audience| count(&audience.channels[0]))
+        }
     }
 
     /// Topics with subscribers of their own.
@@ -267,15 +329,60 @@ impl Topics {
     }
 
     /// Counts one more subscriber on a shard. From now on publishers write to that shard's inbox.
-    pub(crate) fn subscribe(&self, filter: Filter<'_>, shard: usize, wire: Wire) -> Arc<Channel> {
+    pub(crate) fn subscribe(
+        &self,
+        filter: Filter<'_>,
+        part: Option<&Arc<Acl>>,
+        shard: usize,
+        wire: Wire,
+    ) -> Arc<Channel> {
         let mut tables = self.tables.write();
         let channel = if filter.is_pattern() {
-            tables.pattern(filter, self.shards)
+            self.pattern(&mut tables, filter.as_str(), part)
         } else {
-            tables.topic(filter.as_str(), self.shards)
+            self.topic(&mut tables, filter.as_str())
         };
         channel.add(shard, wire);
         channel
+    }
+
+    fn topic(&self, tables: &mut Tables, topic: &str) -> Arc<Channel> {
+        if let Some(audience) = tables.topics.get(topic) {
+            return audience.channels[0].clone();
+        }
+        let channel = Channel::new(tables.next_id(), topic, None, self.shards);
+        let audience = tables.build(Some(channel.clone()), topic, self.state.load(Relaxed));
+        tables.topics.insert(topic.into(), audience);
+        tables.remembered.remove(topic);
+        channel
+    }
+
+    fn pattern(&self, tables: &mut Tables, name: &str, part: Option<&Arc<Acl>>) -> Arc<Channel> {
+        let known = tables.patterns.get(name);
+        if let Some(channel) = known.and_then(|pattern| pattern.channel(part)) {
+            return channel.clone();
+        }
+        if known.is_none() {
+            tables.patterns.insert(name, Pattern::default());
+        }
+        let channel = Channel::new(tables.next_id(), name, part.cloned(), self.shards);
+        let pattern = tables.patterns.get_mut(name).expect("just looked up or added");
+        match part {
+            None => pattern.whole = Some(channel.clone()),
+            Some(acl) => {
+                pattern.parts.insert(acl.clone(), channel.clone());
+            }
+        }
+        self.change_patterns(tables);
+        channel
+    }
+
+    /// A pattern, or a part of one, has come or gone.
+    fn change_patterns(&self, tables: &mut Tables) {
+        self.state.fetch_add(1, Relaxed);
+        if tables.patterns.is_empty() {
+            tables.remembered = HashMap::default();
+        }
     }
 
     /// Counts one subscriber less, and forgets a channel that has none.
@@ -288,8 +395,17 @@ impl Topics {
         if tables.topics.get(&channel.name).is_some_and(|audience| audience.channels[0].id == channel.id) {
             tables.topics.remove(&channel.name);
             self.busiest.forget(channel);
-        } else if tables.patterns.remove(&channel.name).is_some() {
-            tables.change_patterns();
+        } else if let Some(pattern) = tables.patterns.get_mut(&channel.name) {
+            match &channel.part {
+                None => pattern.whole = None,
+                Some(acl) => {
+                    pattern.parts.remove(acl);
+                }
+            }
+            if pattern.channels().next().is_none() {
+                tables.patterns.remove(&channel.name);
+            }
+            self.change_patterns(&mut tables);
         }
     }
 }
@@ -300,116 +416,15 @@ impl Tables {
         self.last_id
     }
 
-    fn matching(&self, topic: &str) -> Vec<Arc<Channel>> {
-        self.patterns.matching(topic).into_iter().cloned().collect()
+    /// The channels of patterns that a topic goes to.
+    fn matching<'a>(&'a self, topic: &'a str) -> Vec<&'a Arc<Channel>> {
+        self.patterns.matching(topic).into_iter().flat_map(|pattern| pattern.hearing(topic)).collect()
     }
 
-    /// A pattern has come or gone.
-    fn change_patterns(&mut self) {
-        self.state += 1;
-        if self.patterns.is_empty() {
-            self.remembered = HashMap::default();
-        }
-    }
-
-    fn topic(&mut self, topic: &str, shards: usize) -> Arc<Channel> {
-        if let Some(audience) = self.topics.get(topic) {
-            return audience.channels[0].clone();
-        }
-        let channel = Channel::new(self.next_id(), topic, shards);
-        let audience = Audience::new([channel.clone()].into_iter().chain(self.matching(topic)), self.state);
-        self.topics.insert(topic.into(), audience);
-        self.remembered.remove(topic);
-        channel
-    }
-
-    fn pattern(&mut self, filter: Filter<'_>, shards: usize) -> Arc<Channel> {
-        if let Some(channel) = self.patterns.get(filter.as_str()) {
-            return channel.clone();
-        }
-        let channel = Channel::new(self.next_id(), filter.as_str(), shards);
-        self.patterns.insert(filter.as_str(), channel.clone());
-        self.change_patterns();
-        channel
+    fn build(&self, own: Option<Arc<Channel>>, topic: &str, state: u64) -> Arc<Audience> {
+        Audience::new(own.into_iter().chain(self.matching(topic).into_iter().cloned()), state)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filter(text: &str) -> Filter<'_> {
-        Filter::parse(text).unwrap()
-    }
-
-    #[test]
-    fn an_audience_names_the_shards_that_have_receivers() {
-        let topics = Topics::new(4);
-        assert!(topics.audience("a.b").is_none());
-        let exact = topics.subscribe(filter("a.b"), 1, Wire::Plain);
-        let pattern = topics.subscribe(filter("a.*"), 3, Wire::Plain);
-        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1010);
-        assert_eq!(topics.audience("a.c").unwrap().shards(), 0b1000);
-        assert!(topics.audience("b").is_none());
-        topics.unsubscribe(&exact, 1, Wire::Plain);
-        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1000);
-        topics.unsubscribe(&pattern, 3, Wire::Plain);
-        assert!(topics.audience("a.b").is_none() && topics.audience("a.c").is_none());
-    }
-
-    #[test]
-    fn topics_that_nobody_hears_leave_nothing_behind() {
-        let topics = Topics::new(1);
-        let pattern = topics.subscribe(filter("x*"), 0, Wire::Plain);
-        for i in 0..REMEMBERED * 3 {
-            assert!(topics.audience(&format!("topic-{i}")).is_none());
-        }
-        assert!(topics.tables.read().remembered.len() <= REMEMBERED);
-        topics.unsubscribe(&pattern, 0, Wire::Plain);
-        assert!(topics.tables.read().remembered.is_empty() && topics.tables.read().patterns.is_empty());
-    }
-
-    #[test]
-    fn a_channel_lives_as_long_as_its_last_subscriber() {
-        let topics = Topics::new(2);
-        let first = topics.subscribe(filter("t"), 0, Wire::Plain);
-        let second = topics.subscribe(filter("t"), 1, Wire::Plain);
-        assert_eq!(first.id, second.id);
-        topics.unsubscribe(&first, 0, Wire::Plain);
-        assert_eq!((topics.subscriber_count(filter("t")), topics.audience("t").unwrap().shards()), (1, 0b10));
-        topics.unsubscribe(&second, 1, Wire::Plain);
-        assert_eq!(topics.topic_count(), 0);
-        assert_ne!(topics.subscribe(filter("t"), 0, Wire::Plain).id, first.id, "an id is never used twice");
-    }
-
-    #[test]
-    fn an_audience_lasts_until_a_pattern_that_matters_comes_or_goes() {
-        let topics = Topics::new(2);
-        topics.subscribe(filter("a.b"), 0, Wire::Plain);
-        let first = topics.audience("a.b").unwrap();
-        let elsewhere = topics.subscribe(filter("x.*"), 1, Wire::Plain);
-        assert!(
-            Arc::ptr_eq(&first, &topics.audience("a.b").unwrap()),
-            "what does not concern it changes nothing"
-        );
-        let pattern = topics.subscribe(filter("a.*"), 1, Wire::Plain);
-        let second = topics.audience("a.b").unwrap();
-        assert_eq!((first.shards(), second.shards()), (0b01, 0b11));
-        topics.unsubscribe(&elsewhere, 1, Wire::Plain);
-        assert!(Arc::ptr_eq(&second, &topics.audience("a.b").unwrap()));
-        topics.unsubscribe(&pattern, 1, Wire::Plain);
-        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b01);
-        let again = topics.subscribe(filter("a.*"), 1, Wire::Plain);
-        assert_ne!(again.id, pattern.id);
-        assert_eq!(topics.audience("a.b").unwrap().shards(), 0b11);
-    }
-
-    #[test]
-    fn a_hold_is_told_once() {
-        let topics = Topics::new(2);
-        topics.subscribe(filter("t"), 0, Wire::Plain);
-        let audience = topics.audience("t").unwrap();
-        assert!(audience.hold(1, true) && !audience.hold(1, true) && audience.is_held());
-        assert!(audience.hold(1, false) && !audience.hold(1, false) && !audience.is_held());
-    }
-}
+mod tests;

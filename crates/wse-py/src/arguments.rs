@@ -3,6 +3,7 @@
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
+use wse_core::acl::Acl;
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::close::{MAX_REASON, may_be_sent};
 use wse_node::server::TooLong;
@@ -56,7 +57,34 @@ pub(crate) fn topic_error(argument: &str, value: &str, error: TopicError) -> PyE
 
 /// A list of topics and patterns. A single text is refused: its characters would be taken for topics.
 pub(crate) fn topic_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    let wrong = || PyTypeError::new_err(format!("topics must be a list of str, not {}", type_name(value)));
+    text_list("topics", value)
+}
+
+/// An access list; none where neither list is given.
+pub(crate) fn acl(
+    allow: Option<&Bound<'_, PyAny>>,
+    deny: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<Acl>> {
+    let texts = |argument, value: Option<&Bound<'_, PyAny>>| {
+        value.map(|value| text_list(argument, value)).transpose()
+    };
+    let (allow, deny) = (texts("allow", allow)?, texts("deny", deny)?);
+    if allow.is_none() && deny.is_none() {
+        return Ok(None);
+    }
+    let allow = allow.as_deref().map(|texts| filters("allow", texts)).transpose()?;
+    let deny = filters("deny", deny.as_deref().unwrap_or_default())?;
+    Ok(Some(Acl::new(allow.as_deref(), &deny)))
+}
+
+fn filters<'a>(argument: &str, texts: &'a [String]) -> PyResult<Vec<Filter<'a>>> {
+    let parse = |text: &'a String| Filter::parse(text).map_err(|error| topic_error(argument, text, error));
+    texts.iter().map(parse).collect()
+}
+
+fn text_list(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let wrong =
+        || PyTypeError::new_err(format!("{argument} must be a list of str, not {}", type_name(value)));
     if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
         return Err(wrong());
     }
@@ -67,7 +95,7 @@ pub(crate) fn topic_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let one = |item: &Bound<'_, PyAny>| match item.cast::<PyString>() {
         Ok(text) => Ok(text.to_str()?.to_owned()),
         Err(_) => Err(PyTypeError::new_err(format!(
-            "topics must be a list of str, and one of them is {}",
+            "{argument} must be a list of str, and one of them is {}",
             type_name(item)
         ))),
     };

@@ -424,6 +424,37 @@ impl RustWSEServer {
         Ok(())
     }
 
+    /// Says which topics a connection may hear; whatever it may no longer hear ends.
+    ///
+    /// It replaces the access list that the connection has, the one from its token (`wse_topics`) too. `deny` wins over `allow`. Of a
+    /// pattern that is allowed in part the connection hears that part. What is published after this returned reaches the
+    /// connection only if the list allows it.
+    ///
+    /// Args:
+    ///     conn_id: A connection; for a closed or unknown one nothing happens.
+    ///     allow: Topics and patterns (`*` any run of characters, `?` one); None allows everything, an empty list nothing.
+    ///     deny: Topics and patterns that are refused nevertheless; None is the same as an empty list.
+    ///
+    /// Returns:
+    ///     The topics and patterns whose subscriptions have ended, sorted. The client is told of them by an error NOT_ALLOWED.
+    ///
+    /// Raises:
+    ///     TypeError: `allow` or `deny` is neither None nor a list of str.
+    ///     ValueError: A topic or pattern is malformed; nothing is changed then.
+    #[pyo3(signature = (conn_id, allow=None, deny=None))]
+    fn set_topic_acl(
+        &self,
+        py: Python<'_>,
+        conn_id: &str,
+        allow: Option<&Bound<'_, PyAny>>,
+        deny: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<String>> {
+        let acl = arg::acl(allow, deny)?;
+        let Some(server) = self.node.server() else { return Ok(Vec::new()) };
+        let Some(conn) = server.parse_id(conn_id) else { return Ok(Vec::new()) };
+        Ok(py.detach(|| server.set_acl(conn, acl)))
+    }
+
     /// How many connections are subscribed to exactly this topic or pattern.
     ///
     /// Raises:

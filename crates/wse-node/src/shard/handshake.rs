@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use wse_core::acl::Acl;
 use wse_core::auth::find_token;
 use wse_core::http::{Head, Request, Response};
 use wse_core::protocol::codes::ErrorCode;
@@ -50,8 +51,8 @@ struct Opening {
 enum Identity {
     /// Nobody asked; the cookies as they came.
     Anonymous(Vec<u8>),
-    /// A valid token's subject.
-    User(Box<str>),
+    /// A valid token's subject, and what it may hear.
+    User(Box<str>, Option<Acl>),
     /// No token or a bad one: told in band, since a browser can't see an HTTP status.
     Refused(ErrorCode, &'static str),
 }
@@ -110,13 +111,13 @@ impl Shard {
             return self.refuse_in_band(slot, response, code, message);
         }
         let id = self.id(slot);
-        let (kind, user_id, bytes) = match identity {
-            Identity::User(user) => {
+        let (kind, user_id, acl, bytes) = match identity {
+            Identity::User(user, acl) => {
                 let ready = self.ready(id, &user);
                 write_frame(&mut response, Opcode::Text, ready.as_bytes());
-                (EventKind::AuthConnect, Some(user.clone()), user.as_bytes().to_vec())
+                (EventKind::AuthConnect, Some(user.clone()), acl, user.as_bytes().to_vec())
             }
-            Identity::Anonymous(cookies) => (EventKind::Connect, None, cookies),
+            Identity::Anonymous(cookies) => (EventKind::Connect, None, None, cookies),
             Identity::Refused(..) => unreachable!("answered above"),
         };
         let deadline_ms = self.first_ping_ms(slot);
@@ -136,7 +137,7 @@ impl Shard {
             subscriptions: Default::default(),
         };
         self.schedule(slot, deadline_ms.min(idle_ms));
-        self.handle().people.enter(id, person);
+        self.handle().people.enter(id, person, acl);
         self.handle().stats.accepted.add(1);
         self.handle().stats.handshakes.observe(&TIMES, took.as_nanos() as u64);
         self.shared.topics.join_everyone(usize::from(self.index), wire);
@@ -226,7 +227,7 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8]) -> Outcome {
 fn identity_len(identity: &Identity) -> usize {
     match identity {
         Identity::Anonymous(cookies) => cookies.len(),
-        Identity::User(user) => user.len(),
+        Identity::User(user, _) => user.len(),
         Identity::Refused(..) => 0,
     }
 }
@@ -246,7 +247,7 @@ fn identify(shared: &Shared, request: &Request<'_>) -> Identity {
         return Identity::Refused(ErrorCode::AuthRequired, "a token is required");
     };
     match presented.token.and_then(|token| verifier.verify(token, shared.clock.unix())) {
-        Ok(claims) => Identity::User(claims.subject),
+        Ok(claims) => Identity::User(claims.subject, shared.acl_of_claim(claims.topics.as_deref())),
         Err(error) => {
             limited!(info, shared.clock, reason = error.reason(), "a token was refused");
             Identity::Refused(ErrorCode::AuthFailed, error.client_message())

@@ -1,0 +1,104 @@
+use super::*;
+
+fn filter(text: &str) -> Filter<'_> {
+    Filter::parse(text).unwrap()
+}
+
+#[test]
+fn an_audience_names_the_shards_that_have_receivers() {
+    let topics = Topics::new(4);
+    assert!(topics.audience("a.b").is_none());
+    let exact = topics.subscribe(filter("a.b"), None, 1, Wire::Plain);
+    let pattern = topics.subscribe(filter("a.*"), None, 3, Wire::Plain);
+    assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1010);
+    assert_eq!(topics.audience("a.c").unwrap().shards(), 0b1000);
+    assert!(topics.audience("b").is_none());
+    topics.unsubscribe(&exact, 1, Wire::Plain);
+    assert_eq!(topics.audience("a.b").unwrap().shards(), 0b1000);
+    topics.unsubscribe(&pattern, 3, Wire::Plain);
+    assert!(topics.audience("a.b").is_none() && topics.audience("a.c").is_none());
+}
+
+#[test]
+fn topics_that_nobody_hears_leave_nothing_behind() {
+    let topics = Topics::new(1);
+    let pattern = topics.subscribe(filter("x*"), None, 0, Wire::Plain);
+    for i in 0..REMEMBERED * 3 {
+        assert!(topics.audience(&format!("topic-{i}")).is_none());
+    }
+    assert!(topics.tables.read().remembered.len() <= REMEMBERED);
+    topics.unsubscribe(&pattern, 0, Wire::Plain);
+    assert!(topics.tables.read().remembered.is_empty() && topics.tables.read().patterns.is_empty());
+}
+
+#[test]
+fn a_channel_lives_as_long_as_its_last_subscriber() {
+    let topics = Topics::new(2);
+    let first = topics.subscribe(filter("t"), None, 0, Wire::Plain);
+    let second = topics.subscribe(filter("t"), None, 1, Wire::Plain);
+    assert_eq!(first.id, second.id);
+    topics.unsubscribe(&first, 0, Wire::Plain);
+    assert_eq!((topics.subscriber_count(filter("t")), topics.audience("t").unwrap().shards()), (1, 0b10));
+    topics.unsubscribe(&second, 1, Wire::Plain);
+    assert_eq!(topics.topic_count(), 0);
+    assert_ne!(topics.subscribe(filter("t"), None, 0, Wire::Plain).id, first.id, "an id is never used twice");
+}
+
+#[test]
+fn an_audience_lasts_until_a_pattern_that_matters_comes_or_goes() {
+    let topics = Topics::new(2);
+    topics.subscribe(filter("a.b"), None, 0, Wire::Plain);
+    let first = topics.audience("a.b").unwrap();
+    let elsewhere = topics.subscribe(filter("x.*"), None, 1, Wire::Plain);
+    assert!(
+        Arc::ptr_eq(&first, &topics.audience("a.b").unwrap()),
+        "what does not concern it changes nothing"
+    );
+    let pattern = topics.subscribe(filter("a.*"), None, 1, Wire::Plain);
+    let second = topics.audience("a.b").unwrap();
+    assert_eq!((first.shards(), second.shards()), (0b01, 0b11));
+    topics.unsubscribe(&elsewhere, 1, Wire::Plain);
+    assert!(Arc::ptr_eq(&second, &topics.audience("a.b").unwrap()));
+    topics.unsubscribe(&pattern, 1, Wire::Plain);
+    assert_eq!(topics.audience("a.b").unwrap().shards(), 0b01);
+    let again = topics.subscribe(filter("a.*"), None, 1, Wire::Plain);
+    assert_ne!(again.id, pattern.id);
+    assert_eq!(topics.audience("a.b").unwrap().shards(), 0b11);
+}
+
+#[test]
+fn a_part_of_a_pattern_is_heard_by_those_with_an_equal_list() {
+    let topics = Topics::new(2);
+    let list = |denied| Arc::new(Acl::new(None, &[filter(denied)]));
+    let (one, equal, other) = (list("a.x"), list("a.x"), list("a.y"));
+    let first = topics.subscribe(filter("a.*"), Some(&one), 0, Wire::Plain);
+    assert_eq!(first.id, topics.subscribe(filter("a.*"), Some(&equal), 0, Wire::Plain).id);
+    let second = topics.subscribe(filter("a.*"), Some(&other), 1, Wire::Plain);
+    let whole = topics.subscribe(filter("a.*"), None, 0, Wire::Plain);
+    let ids = |topic: &str| {
+        let mut ids: Vec<u64> = topics
+            .audience(topic)
+            .map_or(vec![], |audience| audience.channels().iter().map(|channel| channel.id).collect());
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids("a.x"), [second.id, whole.id]);
+    assert_eq!(ids("a.y"), [first.id, whole.id]);
+    assert_eq!(ids("a.z"), [first.id, second.id, whole.id]);
+    assert_eq!(topics.subscriber_count(filter("a.*")), 4);
+    topics.unsubscribe(&whole, 0, Wire::Plain);
+    topics.unsubscribe(&second, 1, Wire::Plain);
+    assert!(topics.audience("a.x").is_none());
+    topics.unsubscribe(&first, 0, Wire::Plain);
+    topics.unsubscribe(&first, 0, Wire::Plain);
+    assert!(topics.audience("a.y").is_none() && topics.tables.read().patterns.is_empty());
+}
+
+#[test]
+fn a_hold_is_told_once() {
+    let topics = Topics::new(2);
+    topics.subscribe(filter("t"), None, 0, Wire::Plain);
+    let audience = topics.audience("t").unwrap();
+    assert!(audience.hold(1, true) && !audience.hold(1, true) && audience.is_held());
+    assert!(audience.hold(1, false) && !audience.hold(1, false) && !audience.is_held());
+}
