@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, TypedDict
 
-__all__ = ["ConnectionInfo", "Event", "HealthSnapshot", "SubscribeResult"]
+__all__ = ["ConnectionInfo", "DrainResult", "Event", "HealthSnapshot", "SubscribeResult"]
 
 Event: TypeAlias = tuple[Literal["connect", "auth_connect", "msg", "raw", "bin", "disconnect"], str, Any]
 """One event of `drain_inbound`: its kind, the id of the connection, and what belongs to the kind.
@@ -53,6 +53,15 @@ class SubscribeResult(TypedDict):
     """Whether every reachable node of the cluster knows; on a single node always True."""
 
 
+class DrainResult(TypedDict):
+    """The answer of `drain`."""
+
+    drained: int
+    """Clients that are gone, with everything that was accepted for them."""
+    cut: int
+    """Clients that had not answered the close when their time was up."""
+
+
 class HealthSnapshot(TypedDict):
     """What `health_snapshot` and `GET /health` tell. What counts begins anew with every `start`."""
 
@@ -64,6 +73,8 @@ class HealthSnapshot(TypedDict):
     """Events that were lost: what nobody had taken when the server was stopped or started anew."""
     uptime_secs: float
     """Seconds since `start`; 0 while the server does not run."""
+    draining: bool
+    """Whether new clients are sent elsewhere, since `drain` was called."""
     topics: int
     """Topics that somebody is subscribed to by name."""
     outbound_queued_bytes: int

@@ -18,6 +18,8 @@ pub struct Health {
     pub inbound_dropped: u64,
     /// Seconds since the server started.
     pub uptime_secs: f64,
+    /// Whether new clients are sent elsewhere.
+    pub draining: bool,
     /// Whether topics have history.
     pub recovery_enabled: bool,
     /// Whether presence is tracked.
@@ -39,6 +41,7 @@ impl Health {
             inbound_queue_depth: shared.events.depth(),
             inbound_dropped: shared.events.dropped(),
             uptime_secs: shared.clock.uptime().as_secs_f64(),
+            draining: shared.drains.have_begun(),
             recovery_enabled: shared.options.recovery_enabled,
             presence_enabled: shared.options.presence_enabled,
             topics: shared.topics.topic_count(),
@@ -57,6 +60,7 @@ impl Health {
             "inbound_queue_depth": self.inbound_queue_depth,
             "inbound_dropped": self.inbound_dropped,
             "uptime_secs": self.uptime_secs,
+            "draining": self.draining,
             "recovery_enabled": self.recovery_enabled,
             "recovery_topic_count": 0,
             "recovery_total_bytes": 0,

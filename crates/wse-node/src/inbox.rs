@@ -13,6 +13,7 @@ use wse_core::ConnId;
 use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader};
 
+use crate::drain::Order;
 use crate::events::Resume;
 use crate::people::ConnectionQuery;
 use crate::squeeze::{Lanes, Squeezed, Twins};
@@ -40,6 +41,10 @@ pub(crate) enum Entry {
     Adopt(Box<(TcpStream, SocketAddr)>),
     /// Somebody wants to know about a connection.
     Query { conn: ConnId, answer: SyncSender<ConnectionQuery> },
+    /// The server is to be emptied.
+    Drain(Box<Order>),
+    /// It is time for one connection to go.
+    Farewell(ConnId),
     /// There is room for events again.
     Resume,
 }

@@ -6,6 +6,7 @@
 mod access;
 mod busiest;
 mod clock;
+mod drain;
 pub mod events;
 mod health;
 mod inbox;
@@ -21,6 +22,7 @@ mod squeeze;
 mod stats;
 mod topics;
 
+pub use drain::{Drained, Draining};
 pub use health::Health;
 pub use node::{ConfigError, Node, StartError};
 pub use server::{Publication, Server};

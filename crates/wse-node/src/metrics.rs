@@ -88,6 +88,11 @@ impl Metrics {
             "Bytes that wait for clients, shared ones counted once.",
             health.outbound_bytes,
         );
+        page.gauge(
+            "wse_draining",
+            "1 while new clients are sent elsewhere, else 0.",
+            u8::from(health.draining),
+        );
         page.gauge("wse_uptime_seconds", "Seconds since the server started.", health.uptime_secs);
         page.gauge("wse_recovery_topics", "Topics with a history.", 0);
         page.gauge("wse_recovery_bytes", "Bytes of all histories.", 0);

@@ -12,6 +12,7 @@ use wse_core::websocket::Opcode;
 use wse_core::websocket::close::write_close;
 use wse_core::websocket::frame::MAX_SERVER_HEADER;
 
+use crate::drain::Draining;
 use crate::inbox::{Busy, Entry, Message};
 use crate::people::{ConnectionQuery, Subscribed};
 use crate::shared::Shared;
@@ -235,6 +236,13 @@ impl Server {
         if let Some(shard) = self.0.shards.get(usize::from(conn.shard)) {
             let _ = shard.inbox.put_now(|state| state.close(conn, &frame));
         }
+    }
+
+    /// Sends new clients elsewhere from now on, and those that are here over the time that is given.
+    #[must_use]
+    pub fn drain(&self, close_code: u16, reason: &str, timeout: Duration) -> Draining {
+        tracing::info!(clients = self.connection_count(), ?timeout, "draining");
+        Draining::begin(&self.0, close_code, reason, timeout)
     }
 
     /// What is known about a connection; `None` if it is closed.

@@ -16,6 +16,7 @@ use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
 
 use crate::clock::Clock;
+use crate::drain::Drains;
 use crate::events::Events;
 use crate::inbox::{Inbox, Message};
 use crate::people::People;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) deflaters: Deflaters,
     /// Nanoseconds that a broadcast took, of those that are measured.
     pub(crate) broadcasts: Histogram,
+    pub(crate) drains: Arc<Drains>,
     pub(crate) stopping: AtomicBool,
     gate: Gate,
 }
@@ -108,6 +110,7 @@ impl Shared {
             compressions: AtomicU64::new(0),
             deflaters: Deflaters::default(),
             broadcasts: Histogram::default(),
+            drains: Arc::default(),
             stopping: AtomicBool::new(false),
             gate: Gate::default(),
         }

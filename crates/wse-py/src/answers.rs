@@ -3,8 +3,8 @@
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use wse_node::StartError;
 use wse_node::server::ConnectionInfo;
+use wse_node::{Drained, StartError};
 
 use crate::options;
 
@@ -20,6 +20,14 @@ pub(crate) fn connection_info(py: Python<'_>, info: ConnectionInfo) -> PyResult<
     out.set_item("compressed", info.compressed)?;
     out.set_item("topics", info.topics)?;
     out.set_item("queued_bytes", info.queued_bytes)?;
+    Ok(out)
+}
+
+/// What became of the clients of a drain.
+pub(crate) fn drained(py: Python<'_>, result: Drained) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item("drained", result.drained)?;
+    out.set_item("cut", result.cut)?;
     Ok(out)
 }
 

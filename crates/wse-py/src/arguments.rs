@@ -113,17 +113,17 @@ pub(crate) fn messages<'py>(value: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py
     Err(PyTypeError::new_err(format!("messages must be a list or tuple of str, not {}", type_name(value))))
 }
 
-/// A close code and its reason.
-pub(crate) fn close(code: i64, reason: &str) -> PyResult<u16> {
+/// A close code and its reason, which are named `code` and `reason` with what is put before both.
+pub(crate) fn close(before: &str, code: i64, reason: &str) -> PyResult<u16> {
     let code = u16::try_from(code).ok().filter(|code| may_be_sent(*code)).ok_or_else(|| {
         PyValueError::new_err(format!(
-            "code must be 1000-1003, 1007-1014 or 3000-4999 (RFC 6455, section 7.4), got {code}"
+            "{before}code must be 1000-1003, 1007-1014 or 3000-4999 (RFC 6455, section 7.4), got {code}"
         ))
     })?;
     if reason.len() > MAX_REASON {
         let len = reason.len();
         return Err(PyValueError::new_err(format!(
-            "reason must have at most {MAX_REASON} bytes of UTF-8, this one has {len}"
+            "{before}reason must have at most {MAX_REASON} bytes of UTF-8, this one has {len}"
         )));
     }
     Ok(code)

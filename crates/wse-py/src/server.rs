@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use wse_core::auth::Minter;
 use wse_node::server::{Payload, parse_filters};
-use wse_node::{ConfigError, Node, Publication};
+use wse_node::{ConfigError, Drained, Node, Publication};
 
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
@@ -105,6 +105,47 @@ impl RustWSEServer {
                 dispatcher.join();
             }
         });
+    }
+
+    /// Empties the server for one that takes its place: new clients get 503 with Retry-After, and `/ready` answers 503.
+    ///
+    /// Those that are here are told `reconnect`, spread over the timeout, get what was accepted for them, and are closed. Publishing
+    /// goes on meanwhile. Returns as soon as all are gone; the server stays started, and refuses, until `stop`. A second call tells and
+    /// closes at once whoever is left and ends with the sooner of both timeouts; `stop` from another thread ends it too.
+    ///
+    /// Args:
+    ///     close_code: 1000-1003, 1007-1014 or 3000-4999. After 1000, 1001 and 4403 clients stay away.
+    ///     close_reason: Text for people, at most 123 bytes of UTF-8.
+    ///     timeout: Seconds until the rest is cut. The last client is told when a quarter of it is left, or 5 seconds.
+    ///
+    /// Returns:
+    ///     {"drained": n, "cut": n}: clients that are gone with all that was accepted for them, and clients that did not answer the
+    ///     close in time. Zeros when nobody was there or the server does not run.
+    ///
+    /// Raises:
+    ///     TypeError: An argument has another type.
+    ///     ValueError: The code must not be sent, the reason is too long, or the timeout is negative or no number.
+    #[pyo3(signature = (close_code=4300, close_reason="", timeout=30.0))]
+    fn drain<'py>(
+        &self,
+        py: Python<'py>,
+        close_code: i64,
+        close_reason: &str,
+        timeout: f64,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let code = arg::close("close_", close_code, close_reason)?;
+        let timeout = arg::seconds("timeout", timeout)?;
+        let mut result = Drained { drained: 0, cut: 0 };
+        if let Some(server) = self.node.server() {
+            let draining = py.detach(|| server.drain(code, close_reason, timeout));
+            result = loop {
+                if let Some(drained) = py.detach(|| draining.wait(SIGNALS)) {
+                    break drained;
+                }
+                py.check_signals()?;
+            };
+        }
+        answers::drained(py, result)
     }
 
     /// Whether the port accepts.
@@ -505,7 +546,7 @@ impl RustWSEServer {
     ///     ValueError: The code must not be sent, or the reason is too long.
     #[pyo3(signature = (conn_id, code=1000, reason=""))]
     fn disconnect(&self, conn_id: &str, code: i64, reason: &str) -> PyResult<()> {
-        let code = arg::close(code, reason)?;
+        let code = arg::close("", code, reason)?;
         if let Some(server) = self.node.server()
             && let Some(conn) = server.parse_id(conn_id)
         {

@@ -57,6 +57,14 @@ pub fn rate_limit_warning(remaining: f64, capacity: f64, refill: f64) -> String 
     .to_string()
 }
 
+/// The last words before the close of a drain: come back elsewhere after so long.
+#[must_use]
+pub fn reconnect(retry_in_ms: u64, reason: &str) -> String {
+    let reason = if reason.is_empty() { "draining" } else { reason };
+    json!({"c": "WSE", "t": "reconnect", "p": {"retry_in_ms": retry_in_ms, "reason": reason}, "v": 1})
+        .to_string()
+}
+
 /// The first words to a client whose token was accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready<'a> {
@@ -204,6 +212,7 @@ mod tests {
             pong(&Value::Null, 0),
             error(ErrorCode::AuthFailed, "no", 0),
             rate_limit_warning(3.7, 10.0, 1.0),
+            reconnect(250, "update \"7\""),
         ] {
             assert!(text.starts_with(r#"{"c":"WSE","t":"#), "{text}");
             assert!(parse(&text).is_object());

@@ -181,6 +181,7 @@ impl Shard {
     /// Patience has ended: whatever is still unsent is given up, by a reset if need be, so that the kernel keeps nothing of it.
     pub(super) fn cut(&mut self, slot: u32) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
+        conn.flags.cut = true;
         if !conn.outbox.is_empty() {
             // Only sockets that are gone refuse this, and then there is nothing to give up.
             let _ = socket2::SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO));
@@ -210,12 +211,15 @@ impl Shard {
         }
         self.end_session(slot);
         self.wheel.cancel(slot);
-        self.slots.remove(slot);
+        let flags = self.slots.remove(slot).map(|conn| conn.flags);
+        if let Some(flags) = flags.filter(|flags| flags.drains) {
+            self.count_drained(flags.cut);
+        }
     }
 
     /// One turn of stopping: tells everybody, then waits until the frames have left; true when there is nothing to wait for.
     pub(super) fn stop_step(&mut self) -> bool {
-        let since = *self.draining_since_ms.get_or_insert(self.now_ms);
+        let since = *self.stopping_since_ms.get_or_insert(self.now_ms);
         if since == self.now_ms {
             self.stop_accepting();
             for slot in self.slots.occupied() {
@@ -234,6 +238,9 @@ impl Shard {
     pub(super) fn end(&mut self) {
         self.stop_accepting();
         for slot in self.slots.occupied() {
+            if let Some(conn) = self.slots.get_mut(slot) {
+                conn.flags.cut = true;
+            }
             self.drop_conn(slot);
         }
         self.release_holds();

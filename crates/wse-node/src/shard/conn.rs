@@ -119,6 +119,10 @@ pub(super) struct Flags {
     pub(super) to_the_end: bool,
     /// The write side of the socket is shut.
     pub(super) shut: bool,
+    /// A drain waits for its end.
+    pub(super) drains: bool,
+    /// The server ends it without the client's answer.
+    pub(super) cut: bool,
 }
 
 /// A channel that a connection is in, and where it stands in that channel's list.

@@ -222,6 +222,8 @@ impl Shard {
                     let _ = answer.try_send(ConnectionQuery { queued_bytes: conn.outbox.bytes() });
                 }
             }
+            Entry::Drain(order) => self.begin_drain(&order),
+            Entry::Farewell(conn) => self.say_farewell(conn),
             Entry::Resume => self.resume_paused(),
             Entry::Publish { .. } | Entry::Send { .. } => unreachable!("messages are delivered in stretches"),
         }

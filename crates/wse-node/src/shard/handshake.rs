@@ -205,6 +205,10 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8]) -> Outcome {
         Ok(upgrade) => upgrade,
         Err(response) => return refuse(response, without_body),
     };
+    if shared.drains.have_begun() {
+        let draining = Response::text(503, "The server is being emptied; others go on.\n");
+        return refuse(draining.with("Retry-After: 1\r\n"), without_body);
+    }
     let identity = identify(shared, &request);
     if !matches!(identity, Identity::Refused(..)) {
         // Nobody comes in of whom the application could not be told.
@@ -261,6 +265,7 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
         "/health" => Some(Response::json(200, health::Health::of(shared).to_json())),
         "/metrics" => Some(Response::metrics(Metrics::of(shared).to_text())),
         "/ready" if shared.is_stopping() => Some(Response::text(503, "stopping\n")),
+        "/ready" if shared.drains.have_begun() => Some(Response::text(503, "draining\n")),
         "/ready" => Some(Response::text(200, "ready\n")),
         path => shared.pages.read().get(path).map(|page| Response::clone(page)),
     };

@@ -8,6 +8,7 @@ mod accept;
 mod close;
 mod conn;
 mod deliver;
+mod drain;
 mod flush;
 mod handshake;
 mod hold;
@@ -34,6 +35,7 @@ use crate::run::Pool;
 use crate::shared::{ShardHandle, Shared};
 use accept::Acceptor;
 use conn::{Receiving, Slots};
+use drain::Drain;
 use hold::Holds;
 use readers::Readers;
 use sweeps::Sweeps;
@@ -84,7 +86,8 @@ pub(crate) struct Shard {
     holds: Holds,
     stretch: u64,
     visit: u64,
-    draining_since_ms: Option<u64>,
+    drain: Option<Drain>,
+    stopping_since_ms: Option<u64>,
 }
 
 impl Shard {
@@ -119,7 +122,8 @@ impl Shard {
             holds: Holds::default(),
             stretch: 0,
             visit: 0,
-            draining_since_ms: None,
+            drain: None,
+            stopping_since_ms: None,
             shared,
             poll,
         }
@@ -159,6 +163,7 @@ impl Shard {
             self.close_those_over();
             self.flush_slice();
             self.check_timers();
+            self.drain_step();
             self.check_holds();
             self.hand_over();
             if self.shared.is_stopping() && self.stop_step() {
@@ -179,8 +184,9 @@ impl Shard {
         let now = self.shared.clock.now_ms();
         let wheel = self.wheel.next_tick().map(|tick| tick * self.tick_ms);
         let accept = self.acceptor.as_ref().and_then(Acceptor::retry_at_ms);
-        let stop = self.draining_since_ms.map(|since| since + STOP_MS);
-        let next = [wheel, accept, self.holds.next_ms(), stop].into_iter().flatten().min();
+        let stop = self.stopping_since_ms.map(|since| since + STOP_MS);
+        let drain = self.drain.as_ref().map(Drain::next_ms);
+        let next = [wheel, accept, self.holds.next_ms(), stop, drain].into_iter().flatten().min();
         next.map(|at| Duration::from_millis(at.saturating_sub(now).max(1)))
     }
 
