@@ -22,6 +22,7 @@ SECRET = "a secret that has more than thirty-two bytes"
 SIGNATURES = {
     "start": "(self, /)",
     "stop": "(self, /)",
+    "drain": "(self, /, close_code=4300, close_reason='', timeout=30.0)",
     "is_running": "(self, /)",
     "enable_drain_mode": "(self, /)",
     "drain_inbound": "(self, /, max_count=256, timeout_ms=50.0)",
@@ -105,6 +106,7 @@ def every_call(server: RustWSEServer, conn_id: str) -> dict[str, tuple[Callable[
     return {
         "is_running": (server.is_running, False),
         "stop": (server.stop, None),
+        "drain": (server.drain, {"drained": 0, "cut": 0}),
         "inbound_queue_depth": (server.inbound_queue_depth, 0),
         "send": (lambda: server.send(conn_id, "x"), None),
         "send_bytes": (lambda: server.send_bytes(conn_id, b"x"), None),
