@@ -95,6 +95,22 @@ fn a_part_of_a_pattern_is_heard_by_those_with_an_equal_list() {
 }
 
 #[test]
+fn a_publisher_that_waited_finds_those_who_moved_meanwhile() {
+    let topics = Topics::new(1);
+    let whole = topics.subscribe(filter("a.*"), None, 0, Wire::Plain);
+    let waited = topics.audience("a.x").unwrap();
+    assert!(Arc::ptr_eq(&waited, &topics.renewed(&waited, "a.x").unwrap()));
+    let list = Arc::new(Acl::new(None, &[filter("a.y")]));
+    let part = topics.subscribe(filter("a.*"), Some(&list), 0, Wire::Plain);
+    // Counted in both until the shard knows.
+    let ids = |audience: &Audience| audience.channels().iter().map(|channel| channel.id).collect::<Vec<_>>();
+    assert_eq!(ids(&topics.renewed(&waited, "a.x").unwrap()), [whole.id, part.id]);
+    topics.unsubscribe(&whole, 0, Wire::Plain);
+    assert_eq!(ids(&topics.renewed(&waited, "a.x").unwrap()), [part.id]);
+    assert!(topics.renewed(&waited, "a.y").is_none());
+}
+
+#[test]
 fn a_hold_is_told_once() {
     let topics = Topics::new(2);
     topics.subscribe(filter("t"), None, 0, Wire::Plain);
