@@ -367,7 +367,7 @@ def test_a_pattern_that_stays_misses_nothing_while_its_list_changes(running: Run
         (["a.open", "a.x"], None),
         (["*"], ["a.s*"]),
     ]
-    # Messages so long that publishers wait for room, and the list changes between their look at the topic and their turn.
+    # So long that publishers wait for room: the list changes between their look at the topic and their turn.
     publishers, count, pad = 4, 100, "x" * 30_000
 
     def tell(publisher: int) -> None:
