@@ -3,7 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -14,6 +15,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// Lines that may wait for Python; what comes beyond is counted and told with the next line.
 const WAITING: usize = 1024;
+/// How long the end of the program waits for the lines that are left.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 enum Line {
     Log { level: u8, text: String },
@@ -128,12 +131,26 @@ fn drain_at_exit() -> PyResult<()> {
     Python::attach(|py| {
         py.detach(|| {
             crate::ending::stop_all();
+            crate::ending::let_nobody_return();
             let (done, ended) = sync_channel(1);
-            if LINES.get().is_some_and(|lines| lines.try_send(Line::End(done)).is_ok()) {
-                // A logger that hangs must not keep the program from ending.
-                let _ = ended.recv_timeout(std::time::Duration::from_secs(2));
+            // A logger that hangs must not keep the program from ending.
+            let deadline = Instant::now() + PATIENCE;
+            if LINES.get().is_some_and(|lines| send_until(lines, Line::End(done), deadline)) {
+                let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             }
         });
     });
     Ok(())
+}
+
+/// Waits for a place in the queue: the last line must not be lost because there are many others.
+fn send_until(lines: &SyncSender<Line>, mut line: Line, deadline: Instant) -> bool {
+    loop {
+        match lines.try_send(line) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(back)) if Instant::now() < deadline => line = back,
+            Err(_) => return false,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

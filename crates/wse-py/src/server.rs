@@ -13,6 +13,7 @@ use wse_node::{ConfigError, Drained, Node, Publication};
 
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
+use crate::ending::Release as _;
 use crate::{answers, ending, events, options, tokens};
 
 /// How often a thread that waits for events looks whether Python wants it for a signal.
@@ -85,7 +86,7 @@ impl RustWSEServer {
         if kept {
             self.node.keep_events();
         }
-        py.detach(|| self.node.start(origins.as_deref())).map_err(answers::start_exception)?;
+        py.release(|| self.node.start(origins.as_deref())).map_err(answers::start_exception)?;
         if let Some(callbacks) = callbacks {
             let dispatcher = Dispatcher::start(self.node.clone(), callbacks)?;
             self.hearing.lock().dispatcher = Some(dispatcher);
@@ -98,7 +99,7 @@ impl RustWSEServer {
     /// Callbacks hear of all disconnects before it returns; a drain loop finds them in the queue.
     fn stop(&self, py: Python<'_>) {
         let node = &self.node;
-        py.detach(|| {
+        py.release(|| {
             node.stop();
             let dispatcher = self.hearing.lock().dispatcher.take();
             if let Some(dispatcher) = dispatcher {
@@ -137,9 +138,9 @@ impl RustWSEServer {
         let timeout = arg::seconds("timeout", timeout)?;
         let mut result = Drained { drained: 0, cut: 0 };
         if let Some(server) = self.node.server() {
-            let draining = py.detach(|| server.drain(code, close_reason, timeout));
+            let draining = py.release(|| server.drain(code, close_reason, timeout));
             result = loop {
-                if let Some(drained) = py.detach(|| draining.wait(SIGNALS)) {
+                if let Some(drained) = py.release(|| draining.wait(SIGNALS)) {
                     break drained;
                 }
                 py.check_signals()?;
@@ -219,7 +220,7 @@ impl RustWSEServer {
                 return events::list(py, &taken, queue.run());
             }
             let was_finished = queue.is_finished();
-            py.detach(|| queue.wait(left.min(SIGNALS)));
+            py.release(|| queue.wait(left.min(SIGNALS)));
             if queue.is_finished() && !was_finished {
                 return Ok(PyList::empty(py));
             }
@@ -376,7 +377,7 @@ impl RustWSEServer {
         let texts =
             held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
         let Some(server) = self.node.server() else { return Ok(()) };
-        py.detach(|| server.publish_many(topic, &texts)).map_err(arg::too_long)
+        py.release(|| server.publish_many(topic, &texts)).map_err(arg::too_long)
     }
 
     /// Subscribes a connection to topics and patterns (`*` any run of characters, `?` one).
@@ -420,7 +421,7 @@ impl RustWSEServer {
         let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
         let (subscribed, refused) = match found {
             Some((server, conn)) => {
-                let result = py.detach(|| server.subscribe(conn, &filters));
+                let result = py.release(|| server.subscribe(conn, &filters));
                 (result.subscribed, result.refused)
             }
             None => (
@@ -460,7 +461,7 @@ impl RustWSEServer {
         };
         let Some(server) = self.node.server() else { return Ok(()) };
         if let Some(conn) = server.parse_id(conn_id) {
-            py.detach(|| server.unsubscribe(conn, filters.as_deref()));
+            py.release(|| server.unsubscribe(conn, filters.as_deref()));
         }
         Ok(())
     }
@@ -493,7 +494,7 @@ impl RustWSEServer {
         let acl = arg::acl(allow, deny)?;
         let Some(server) = self.node.server() else { return Ok(Vec::new()) };
         let Some(conn) = server.parse_id(conn_id) else { return Ok(Vec::new()) };
-        Ok(py.detach(|| server.set_acl(conn, acl)))
+        Ok(py.release(|| server.set_acl(conn, acl)))
     }
 
     /// How many connections are subscribed to exactly this topic or pattern.
@@ -530,7 +531,7 @@ impl RustWSEServer {
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let info = self.node.server().and_then(|server| {
             let conn = server.parse_id(conn_id)?;
-            py.detach(|| server.connection_info(conn))
+            py.release(|| server.connection_info(conn))
         });
         info.map(|info| answers::connection_info(py, info)).transpose()
     }
@@ -557,7 +558,7 @@ impl RustWSEServer {
 
     /// The state of the server as a dict of numbers and booleans; see the page on monitoring.
     fn health_snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let json = py.detach(|| self.node.health().to_json());
+        let json = py.release(|| self.node.health().to_json());
         jiter::PythonParse::default()
             .python_parse(py, json.as_bytes())
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))
@@ -567,7 +568,7 @@ impl RustWSEServer {
     ///
     /// Counters begin anew with every `start`; a server that does not run tells zeros.
     fn prometheus_metrics(&self, py: Python<'_>) -> String {
-        py.detach(|| self.node.metrics())
+        py.release(|| self.node.metrics())
     }
 
     /// Serves a small page at `path` on the same port, before or after `start`.
@@ -626,7 +627,7 @@ impl Drop for RustWSEServer {
         let node = self.node.clone();
         let dispatcher = self.hearing.get_mut().dispatcher.take();
         Python::attach(|py| {
-            py.detach(|| {
+            py.release(|| {
                 node.stop();
                 if let Some(dispatcher) = dispatcher {
                     dispatcher.join();
@@ -642,6 +643,6 @@ fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) {
     if let Some(mut publication) = publication
         && !publication.try_finish()
     {
-        py.detach(|| publication.finish());
+        py.release(|| publication.finish());
     }
 }

@@ -16,6 +16,8 @@ use wse_core::options::{Options, Secret};
 
 use claims_text::claims_text;
 
+use crate::ending::Release as _;
+
 /// Adds the functions to the native module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rust_jwt_encode, module)?)?;
@@ -48,7 +50,7 @@ fn rust_jwt_encode(
     let claims_json = claims_text(claims)?;
     claims
         .py()
-        .detach(|| SigningKey::new("secret", algorithm, &secret, key_id)?.sign(&claims_json))
+        .release(|| SigningKey::new("secret", algorithm, &secret, key_id)?.sign(&claims_json))
         .map_err(|error| encode_exception(&error))
 }
 
@@ -91,7 +93,7 @@ fn rust_jwt_decode<'py>(
     };
     // A str with lone surrogates has no UTF-8, and nobody has signed it.
     let token = token.to_str().map_err(|_| TokenError::Malformed);
-    let verified = py.detach(|| {
+    let verified = py.release(|| {
         let verifier = Verifier::new(config)?;
         Ok::<_, KeyError>(token.and_then(|token| verifier.verified_json(token, since_1970())))
     });
@@ -122,7 +124,7 @@ pub(crate) fn mint(minter: Option<&Minter>, claims: &Bound<'_, PyAny>) -> PyResu
         )
     })?;
     let claims_json = claims_text(claims)?;
-    claims.py().detach(|| minter.mint(&claims_json)).map_err(|error| encode_exception(&error))
+    claims.py().release(|| minter.mint(&claims_json)).map_err(|error| encode_exception(&error))
 }
 
 fn claims_dict<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
