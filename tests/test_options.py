@@ -297,7 +297,6 @@ NOT_BUILT: list[tuple[str, Any]] = [
     ("recovery_enabled", True),
     ("presence_enabled", True),
     ("slow_client", "gap"),
-    ("jwks", "https://issuer.example.com/jwks.json"),
     ("api_key", SECRET),
     ("client_subscriptions", True),
     ("client_publish", True),

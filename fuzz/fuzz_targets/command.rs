@@ -35,6 +35,10 @@ fn check_kind(command: &Command, text: &str) {
             assert_eq!(payload.map(|p| p["protocol_version"].as_u64().unwrap_or(1)), Some(*protocol_version));
             Some("client_hello")
         }
+        Command::AuthRefresh { token } => {
+            assert_eq!(payload.map(|p| p["token"].as_str()), Some(token.as_deref()));
+            Some("auth_refresh")
+        }
     };
     if let Some(value) = value.filter(|_| is_plain(text)) {
         assert_eq!(word, word_in(&value), "{text}");
@@ -52,6 +56,7 @@ fn word_in(value: &Value) -> Option<&'static str> {
         "ping" => Some("ping"),
         "pong" | "PONG" => Some("pong"),
         "client_hello" => Some("client_hello"),
+        "auth_refresh" => Some("auth_refresh"),
         _ => None,
     }
 }
@@ -79,7 +84,7 @@ fn check_answer(command: &Command) {
             assert!(answer["p"]["protocol_version"].as_u64() <= Some(words::PROTOCOL_VERSION));
             (answer, "protocol_version")
         }
-        Command::Application | Command::Pong => return,
+        Command::Application | Command::Pong | Command::AuthRefresh { .. } => return,
     };
     assert_eq!(answer["c"], "WSE");
     assert!(answer["p"].get(field).is_some());

@@ -268,7 +268,7 @@ impl Connection {
                 Command::Ping { timestamp } => {
                     self.reply(replies, Opcode::Text, words::pong(&timestamp, 0).as_bytes());
                 }
-                Command::Pong | Command::ClientHello { .. } => {}
+                Command::Pong | Command::ClientHello { .. } | Command::AuthRefresh { .. } => {}
             },
             Incoming::Binary(_) if self.world.room == 0 => return Flow::Pause,
             Incoming::Binary(_) => self.world.room -= 1,

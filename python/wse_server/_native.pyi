@@ -81,7 +81,7 @@ class RustWSEServer:
             jwt_previous_secret: A second key that is accepted while keys are rotated.
             jwt_key_id: The `kid` that a token's header must carry; None does not look at it.
             jwt_private_key: The private key with which `mint_token` signs under RS256, ES256 or EdDSA.
-            jwks: A file or URL of the issuer's public keys, in place of `jwt_secret`.
+            jwks: A file or URL of the issuer's public keys (a JWK Set), in place of `jwt_secret`.
             max_message_size: The largest message a client may send, reassembled and inflated.
             rate_limit_capacity: How many messages a client may send in one burst.
             rate_limit_refill: How many messages a second a client may send for as long as it likes.

@@ -30,7 +30,9 @@ class ErrorCode(StrEnum):
     AUTH_REQUIRED = "AUTH_REQUIRED"
     """The server wants a token and the upgrade request carried none."""
     AUTH_FAILED = "AUTH_FAILED"
-    """The token was refused: expired, signed with another key, or made for another issuer or audience."""
+    """The token was refused: expired, signed with another key, or made for another issuer or audience. In
+    answer to `auth_refresh`: the connection goes on with the token it has.
+    """
     RATE_LIMITED = "RATE_LIMITED"
     """The message came when the client's allowance was used up, and was not handed on."""
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
@@ -152,7 +154,7 @@ ERRORS: Mapping[ErrorCode, ErrorInfo] = MappingProxyType(
             code=ErrorCode.AUTH_FAILED,
             meaning=(
                 "The token was refused: expired, signed with another key, or made for another issuer or "
-                "audience."
+                "audience. In answer to `auth_refresh`: the connection goes on with the token it has."
             ),
             advice="Fetch a fresh token; the same one will be refused again.",
             close=CloseCode.AUTHENTICATION,

@@ -117,9 +117,10 @@ class ServerOptions(TypedDict, total=False):
     ES256 or EdDSA), or None.
     """
     jwks: str | None
-    """A file or URL of the issuer's public keys, in place of `jwt_secret`.
+    """A file or URL of the issuer's public keys (a JWK Set), in place of `jwt_secret`.
 
-    Default: None. Unit: file or URL. Allowed: non-empty text or None. Not built yet: for now it must be None.
+    Default: None. Unit: file or URL. Allowed: the path of a file, a URL that begins with https:// or http://,
+    or None.
     """
     max_message_size: int
     """The largest message a client may send, reassembled and inflated.
@@ -512,17 +513,20 @@ OPTIONS: tuple[Option, ...] = (
         kind="text",
         default=None,
         unit="file or URL",
-        allowed="non-empty text or None",
+        allowed="the path of a file, a URL that begins with https:// or http://, or None",
         minimum=None,
         maximum=None,
         choices=(),
         nullable=True,
-        for_now="Not built yet: for now it must be None.",
+        for_now=None,
         group="Authentication",
-        summary="A file or URL of the issuer's public keys, in place of `jwt_secret`.",
+        summary="A file or URL of the issuer's public keys (a JWK Set), in place of `jwt_secret`.",
         advice=(
-            "For issuers that rotate their keys by themselves: the key of a token is found by its `kid`, and "
-            "the set is read again when an unknown one appears."
+            "For issuers that change their keys by themselves: the key of a token is found by its `kid`. The "
+            "set is read when the server starts, every five minutes, and when a token names a key that is "
+            "not in it, then at most once in five seconds; a reading that fails leaves the keys as they are. "
+            "`jwt_algorithm` must say RS256, ES256 or EdDSA; keys for anything else are passed over. Use "
+            "http:// only where nobody can stand between: who answers it decides who is let in."
         ),
     ),
     Option(

@@ -10,6 +10,7 @@ mod drain;
 pub mod events;
 mod health;
 mod inbox;
+mod keyring;
 mod log;
 mod metrics;
 pub mod node;
@@ -24,5 +25,6 @@ mod topics;
 
 pub use drain::{Drained, Draining};
 pub use health::Health;
+pub use keyring::FetchError;
 pub use node::{ConfigError, Node, StartError};
 pub use server::{Publication, Server};

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::events::{Events, Taken};
 use crate::health::Health;
 use crate::inbox::Inbox;
+use crate::keyring::{FetchError, Keyring};
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::shard::{Shard, WAKE};
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The address can't be bound.
     #[error("can't listen on {0}: {1}")]
     Bind(SocketAddr, io::Error),
+    /// The set of keys can't be read. The location is without what may be secret in it.
+    #[error("jwks: {0} {1}")]
+    Keys(String, FetchError),
     /// A thread or an epoll could not be had.
     #[error("can't start: {0}")]
     System(#[from] io::Error),
@@ -145,6 +149,7 @@ impl Node {
             Compression::Shared => Mode::Shared,
             Compression::Full => Mode::Full,
         };
+        let keyring = self.keyring()?;
         let policy = Policy { path: self.options.path.clone(), origins, compression };
         let listener = self.bind()?;
         let address = listener.local_addr()?;
@@ -159,12 +164,19 @@ impl Node {
             .collect::<io::Result<Vec<_>>>()?;
         let run = random_u64();
         let events = self.fresh_events(&inboxes, run);
-        let verifier = verifier(&self.options).expect("checked when the node was made");
+        let resumed = inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect();
         let pages = self.pages.clone();
         let clock = Clock::start();
         let shared =
-            Arc::new(Shared::new(self.options.clone(), policy, verifier, events, pages, inboxes, clock, run));
+            Arc::new(Shared::new(self.options.clone(), policy, keyring, events, pages, inboxes, clock, run));
         *threads = spawn(&shared, polls, listener)?;
+        if let Some(keyring) = &shared.keyring
+            && let Err(error) = keyring.keep_fresh(clock, resumed)
+        {
+            shared.begin_stop();
+            threads.drain(..).for_each(|thread| drop(thread.join()));
+            return Err(error.into());
+        }
         *self.address.lock() = Some(address);
         self.say_what_is_bounded(address, count);
         self.current.store(Some(shared));
@@ -182,6 +194,26 @@ impl Node {
         *self.events.lock() = events.clone();
         before.give_way();
         events
+    }
+
+    /// The keys that tokens are checked with; a set is read here for the first time.
+    fn keyring(&self) -> Result<Option<Arc<Keyring>>, StartError> {
+        let options = &self.options;
+        let Some(location) = &options.jwks else {
+            let verifier = verifier(options).expect("checked when the node was made");
+            return Ok(verifier.map(|verifier| Arc::new(Keyring::fixed(verifier))));
+        };
+        let config = VerifierConfig {
+            algorithm: options.jwt_algorithm,
+            issuer: options.jwt_issuer.clone(),
+            audience: options.jwt_audience.clone(),
+            key_id: options.jwt_key_id.clone(),
+            ..VerifierConfig::default()
+        };
+        let keyring = Keyring::load(location, &config);
+        keyring
+            .map(|keyring| Some(Arc::new(keyring)))
+            .map_err(|(shown, error)| StartError::Keys(shown, error))
     }
 
     fn bind(&self) -> Result<mio::net::TcpListener, StartError> {
@@ -210,7 +242,7 @@ impl Node {
             queues_hold_at_most_bytes = sum,
             "listening"
         );
-        if options.jwt_secret.is_none() {
+        if options.jwt_secret.is_none() && options.jwks.is_none() {
             tracing::warn!("jwt_secret is not set: every client is admitted");
         }
     }
@@ -283,7 +315,7 @@ impl Drop for Node {
     }
 }
 
-/// What tokens the options ask for; `None` without authentication.
+/// What tokens the options ask for; `None` without a key among them.
 #[must_use]
 pub fn verifier_config(options: &Options) -> Option<VerifierConfig> {
     let secret = options.jwt_secret.as_ref()?;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 use wse_core::ConnId;
-use wse_core::auth::Verifier;
 use wse_core::http::Response;
 use wse_core::options::Options;
 use wse_core::proxy::Networks;
@@ -19,6 +18,7 @@ use crate::clock::Clock;
 use crate::drain::Drains;
 use crate::events::Events;
 use crate::inbox::{Inbox, Message};
+use crate::keyring::Keyring;
 use crate::people::People;
 use crate::squeeze::{Deflaters, Squeezed, Wire};
 use crate::stats::{Histogram, Stats, Totals};
@@ -38,7 +38,8 @@ pub(crate) type Pages = RwLock<HashMap<String, Arc<Response>>>;
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) policy: Policy,
-    pub(crate) verifier: Option<Verifier>,
+    /// What tokens are checked with, if they are.
+    pub(crate) keyring: Option<Arc<Keyring>>,
     /// Whose word about a client's address is believed.
     pub(crate) proxies: Networks,
     pub(crate) rate: Rate,
@@ -82,7 +83,7 @@ impl Shared {
     pub(crate) fn new(
         options: Options,
         policy: Policy,
-        verifier: Option<Verifier>,
+        keyring: Option<Arc<Keyring>>,
         events: Arc<Events>,
         pages: Arc<Pages>,
         inboxes: Vec<Arc<Inbox>>,
@@ -99,7 +100,7 @@ impl Shared {
             topics: Topics::new(shards.len()),
             options,
             policy,
-            verifier,
+            keyring,
             clock,
             run,
             events,
@@ -123,6 +124,9 @@ impl Shared {
     /// Ends all waiting and tells every shard to end.
     pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        if let Some(keyring) = &self.keyring {
+            keyring.stop();
+        }
         for shard in &self.shards {
             shard.inbox.wake();
         }

@@ -1,10 +1,10 @@
 //! What the node answers, in Python's terms.
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wse_node::server::ConnectionInfo;
-use wse_node::{Drained, StartError};
+use wse_node::{Drained, FetchError, StartError};
 
 use crate::options;
 
@@ -40,6 +40,12 @@ pub(crate) fn start_exception(error: StartError) -> PyErr {
             Some(number) => PyOSError::new_err((number, error.to_string())),
             None => PyOSError::new_err(error.to_string()),
         },
+        StartError::Keys(_, FetchError::Content(_)) => PyValueError::new_err(error.to_string()),
+        StartError::Keys(_, FetchError::File(ref inner)) => match inner.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, error.to_string())),
+            None => PyOSError::new_err(error.to_string()),
+        },
+        StartError::Keys(..) => PyOSError::new_err(error.to_string()),
         StartError::System(inner) => inner.into(),
     }
 }

@@ -26,8 +26,11 @@ pub enum TokenError {
     #[error("the token's header names a critical extension")]
     Critical,
     /// `kid` is missing or not the one configured.
-    #[error("the token's kid is not the server's jwt_key_id")]
+    #[error("the token's kid is missing or not the server's jwt_key_id")]
     KeyId,
+    /// `kid` is none of the key set, which may be older than the key.
+    #[error("the token's kid is none of the key set")]
+    UnknownKey,
     /// No configured key made this signature.
     #[error("the token's signature does not match")]
     Signature,
@@ -68,6 +71,7 @@ impl TokenError {
             Self::Algorithm => "algorithm",
             Self::Critical => "critical",
             Self::KeyId => "key_id",
+            Self::UnknownKey => "unknown_key",
             Self::Signature => "signature",
             Self::Payload => "payload",
             Self::Subject => "subject",

@@ -3,7 +3,7 @@
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER as CRYPTO;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
-use super::Algorithm;
+use super::{Algorithm, base64url};
 
 /// RFC 7518 section 3.2: an HS256 key is at least as long as the hash. A shorter one can be guessed from one token.
 const MIN_SECRET_LEN: usize = 32;
@@ -135,6 +135,32 @@ fn private_key(algorithm: Algorithm, pem: &[u8]) -> Result<EncodingKey, String> 
     // The library looks at some keys only when they sign; better to fail now.
     jsonwebtoken::crypto::sign(b"", &key, algorithm.jose()).map_err(|_| wrong_kind())?;
     Ok(key)
+}
+
+/// An RSA public key from the bytes of its modulus and exponent.
+pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, &'static str> {
+    check_rsa_size(modulus).map_err(|_| "it is an RSA key of less than 2048 or more than 8192 bits")?;
+    // An even exponent, 1 among the odd, or one of more than 33 bits is none that a signature library takes.
+    match exponent {
+        [] | [1] => return Err("its exponent is not one of RSA"),
+        [.., last] if last % 2 == 0 || exponent.len() > 5 => return Err("its exponent is not one of RSA"),
+        _ => {}
+    }
+    Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))
+}
+
+/// A public key on P-256 from the coordinates of its point (RFC 7518 section 6.2.1.2: 32 bytes each).
+pub(super) fn p256_key(x: &[u8], y: &[u8]) -> Result<DecodingKey, &'static str> {
+    if (x.len(), y.len()) != (32, 32) {
+        return Err("its x or y does not have 32 bytes");
+    }
+    DecodingKey::from_ec_components(&base64url::encode(x), &base64url::encode(y))
+        .map_err(|_| "it is not a point on P-256")
+}
+
+/// An Ed25519 public key (RFC 8037 section 2).
+pub(super) fn ed25519_key(x: &[u8]) -> Result<DecodingKey, &'static str> {
+    if x.len() == 32 { Ok(DecodingKey::from_ed_der(x)) } else { Err("its x does not have 32 bytes") }
 }
 
 fn check_rsa_size(modulus: &[u8]) -> Result<(), String> {

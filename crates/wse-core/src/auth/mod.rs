@@ -6,7 +6,7 @@
 //! 1. [`find_token`] looks where a client may put one: cookie, `Authorization` header, subprotocol pair.
 //! 2. [`Verifier::verify`] checks form, header, signature and claims, in this order, so that nothing but the header
 //!    is read of a token that nobody signed.
-//! 3. [`Claims`] live as long as the connection.
+//! 3. [`Claims`] say who it is, and [`Life`] how long the connection may last without a fresh token.
 //!
 //! [`Minter`] and [`encode`] make tokens for tests, tools and the server's own clients.
 
@@ -16,7 +16,9 @@ mod claims;
 mod encode;
 mod error;
 mod json;
+mod key_set;
 mod keys;
+mod life;
 mod token_source;
 mod verifier;
 
@@ -27,6 +29,8 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{Claims, LEEWAY, MAX_NUMERIC_DATE};
 pub use encode::{EncodeError, Minter, SigningKey, encode};
 pub use error::TokenError;
+pub use key_set::{KeySet, KeySetError};
 pub use keys::KeyError;
+pub use life::{Due, Life, WARNING};
 pub use token_source::{Presented, TokenSource, find_token};
 pub use verifier::{MAX_TOKEN_LEN, Verifier, VerifierConfig};

@@ -7,7 +7,7 @@ use jsonwebtoken::DecodingKey;
 
 use super::claims::Rules;
 use super::json::Json;
-use super::{Algorithm, Claims, KeyError, TokenError, base64url, json, keys};
+use super::{Algorithm, Claims, KeyError, KeySet, TokenError, base64url, json, keys};
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_LEN: usize = 8192;
@@ -42,13 +42,20 @@ impl fmt::Debug for VerifierConfig {
 }
 
 /// Accepts or refuses tokens. Cheap to share between threads: nothing in it changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Verifier {
     algorithm: Algorithm,
-    key: DecodingKey,
-    previous_key: Option<DecodingKey>,
+    keys: Keys,
     key_id: Option<Box<str>>,
     rules: Rules,
+}
+
+#[derive(Debug, Clone)]
+enum Keys {
+    /// Those of the options.
+    Given { key: DecodingKey, previous: Option<DecodingKey> },
+    /// Those of an issuer, found by `kid`.
+    Set(KeySet),
 }
 
 impl Verifier {
@@ -59,12 +66,26 @@ impl Verifier {
     pub fn new(config: VerifierConfig) -> Result<Self, KeyError> {
         let VerifierConfig { algorithm, secret, previous_secret, issuer, audience, key_id } = config;
         let key = keys::verifying_key("jwt_secret", algorithm, &secret)?;
-        let previous_key = match previous_secret {
+        let previous = match previous_secret {
             Some(secret) => Some(keys::verifying_key("jwt_previous_secret", algorithm, &secret)?),
             None => None,
         };
         let rules = Rules { issuer: issuer.map(Into::into), audience: audience.map(Into::into) };
-        Ok(Self { algorithm, key, previous_key, key_id: key_id.map(Into::into), rules })
+        Ok(Self { algorithm, keys: Keys::Given { key, previous }, key_id: key_id.map(Into::into), rules })
+    }
+
+    /// A verifier that takes its keys from a set, read for the same algorithm, and the rest from `config`, whose secrets count for nothing.
+    #[must_use]
+    pub fn with_key_set(config: &VerifierConfig, keys: KeySet) -> Self {
+        let VerifierConfig { algorithm, issuer, audience, key_id, .. } = config.clone();
+        let rules = Rules { issuer: issuer.map(Into::into), audience: audience.map(Into::into) };
+        Self { algorithm, keys: Keys::Set(keys), key_id: key_id.map(Into::into), rules }
+    }
+
+    /// The same rules with other keys.
+    #[must_use]
+    pub fn with_other_keys(&self, keys: KeySet) -> Self {
+        Self { keys: Keys::Set(keys), ..self.clone() }
     }
 
     /// Decides about a token at `now`, the time since 1970.
@@ -101,18 +122,19 @@ impl Verifier {
         };
         let header = base64url::decode(header).ok_or(TokenError::Malformed)?;
         let payload_json = base64url::decode(payload).ok_or(TokenError::Malformed)?;
-        self.check_header(&header)?;
+        let kid = self.check_header(&header)?;
         let message = &token.as_bytes()[..token.len() - signature.len() - 1];
         let signed_by =
             |key: &DecodingKey| jsonwebtoken::crypto::verify(signature, message, key, self.algorithm.jose());
-        let mut signed = signed_by(&self.key).map_err(|_| TokenError::Malformed)?;
-        if let (false, Some(key)) = (signed, &self.previous_key) {
-            signed = signed_by(key).map_err(|_| TokenError::Malformed)?;
-        }
+        let signed = match &self.keys {
+            Keys::Given { key, previous } => any_signed([key].into_iter().chain(previous), signed_by)?,
+            Keys::Set(keys) => any_signed(keys.find(kid.as_deref())?, signed_by)?,
+        };
         if signed { Ok(payload_json) } else { Err(TokenError::Signature) }
     }
 
-    fn check_header(&self, header: &[u8]) -> Result<(), TokenError> {
+    /// Checks what the header demands, and returns its `kid`.
+    fn check_header(&self, header: &[u8]) -> Result<Option<Box<str>>, TokenError> {
         let header = json::parse_object(header).ok_or(TokenError::Header)?;
         match header.get("alg") {
             Some(Json::Text(name)) if name == self.algorithm.as_str() => {}
@@ -126,11 +148,21 @@ impl Verifier {
             return Err(TokenError::Critical);
         }
         match (header.get("kid"), &self.key_id) {
-            (Some(Json::Text(kid)), Some(expected)) if **kid == **expected => Ok(()),
-            (Some(Json::Text(_)) | None, None) => Ok(()),
+            (Some(Json::Text(kid)), Some(expected)) if **kid == **expected => Ok(Some(expected.clone())),
+            (Some(Json::Text(kid)), None) => Ok(Some((&**kid).into())),
+            (None, None) => Ok(None),
             (Some(Json::Text(_)) | None, Some(_)) => Err(TokenError::KeyId),
             // RFC 7515 section 4.1.4: the value "MUST be a case-sensitive string".
             (Some(_), _) => Err(TokenError::Header),
         }
     }
+}
+
+/// Whether one of these keys made the signature; they are few.
+fn any_signed<'a>(
+    mut keys: impl Iterator<Item = &'a DecodingKey>,
+    signed_by: impl Fn(&DecodingKey) -> jsonwebtoken::errors::Result<bool>,
+) -> Result<bool, TokenError> {
+    keys.try_fold(false, |signed, key| Ok(signed || signed_by(key)?))
+        .map_err(|_: jsonwebtoken::errors::Error| TokenError::Malformed)
 }

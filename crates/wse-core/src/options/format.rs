@@ -25,6 +25,20 @@ pub(super) fn cookie_name(spec: &OptionSpec, value: Option<&str>) -> Result<(), 
     ensure(spec, value, |name| !name.is_empty() && name.bytes().all(allowed))
 }
 
+/// A file, or a URL that is fetched. Anything else with a scheme is a slip, and would be looked for among the files.
+pub(super) fn file_or_url(spec: &OptionSpec, value: Option<&str>) -> Result<(), OptionError> {
+    ensure(spec, value, |text| {
+        let visible = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_graphic());
+        match text.split_once("://") {
+            Some(("https" | "http", rest)) => {
+                visible(rest) && !rest.starts_with(['/', '?', '#']) && !rest.is_empty()
+            }
+            Some((scheme, _)) => !is_scheme(scheme),
+            None => !text.is_empty() && !text.contains('\0'),
+        }
+    })
+}
+
 fn ensure(
     spec: &OptionSpec,
     value: Option<&str>,

@@ -8,7 +8,11 @@ pub(super) fn check(options: &Options) -> Result<(), OptionError> {
     keepalive(options)?;
     queues(options)?;
     proxies(options)?;
-    if options.jwt_secret.is_none() { no_key(options) } else { keys(options) }
+    match (&options.jwks, &options.jwt_secret) {
+        (Some(_), _) => key_set(options),
+        (None, None) => no_key(options),
+        (None, Some(_)) => keys(options),
+    }
 }
 
 /// A client that only answers pings is heard once per interval, and must not look idle in between.
@@ -62,6 +66,23 @@ fn no_key(options: &Options) -> Result<(), OptionError> {
             let allowed = format!("a key when {why} (without one no token would be checked)");
             Err(spec::JWT_SECRET.wrong_value_for("None", allowed))
         }
+        None => Ok(()),
+    }
+}
+
+/// A set of public keys takes the place of every key that could be given, and makes no signatures.
+fn key_set(options: &Options) -> Result<(), OptionError> {
+    if options.jwt_algorithm.is_symmetric() {
+        let allowed = "RS256, ES256 or EdDSA when jwks is given, which holds public keys";
+        return Err(spec::JWT_ALGORITHM.wrong_value_for(format!("'{}'", options.jwt_algorithm), allowed));
+    }
+    let given = [
+        (&options.jwt_secret, &spec::JWT_SECRET),
+        (&options.jwt_previous_secret, &spec::JWT_PREVIOUS_SECRET),
+        (&options.jwt_private_key, &spec::JWT_PRIVATE_KEY),
+    ];
+    match given.into_iter().find(|(key, _)| key.is_some()) {
+        Some((_, option)) => Err(option.wrong_value_for("a key", "None when jwks is given")),
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ pub enum ErrorCode {
     ///
     /// Send one as a cookie, as `Authorization: Bearer`, or as the subprotocol pair.
     AuthRequired,
-    /// The token was refused: expired, signed with another key, or made for another issuer or audience.
+    /// The token was refused: expired, signed with another key, or made for another issuer or audience. In answer to `auth_refresh`: the connection goes on with the token it has.
     ///
     /// Fetch a fresh token; the same one will be refused again.
     AuthFailed,

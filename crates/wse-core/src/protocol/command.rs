@@ -25,6 +25,11 @@ pub enum Command {
         /// The version that the client speaks, 1 if it does not say.
         protocol_version: u64,
     },
+    /// `auth_refresh {"token"}`: a fresh token for a connection that has one. Where no token was asked for it is the application's.
+    AuthRefresh {
+        /// The token, if it is a text.
+        token: Option<String>,
+    },
 }
 
 /// Removes the prefix that old clients put before JSON (`WSE{`, `S{`, `U{`).
@@ -65,7 +70,10 @@ impl Command {
                 _ => {}
             }
         }
-        let ours = matches!(kind, Some(b"\"ping\"" | b"\"pong\"" | b"\"PONG\"" | b"\"client_hello\""));
+        let ours = matches!(
+            kind,
+            Some(b"\"ping\"" | b"\"pong\"" | b"\"PONG\"" | b"\"client_hello\"" | b"\"auth_refresh\"")
+        );
         if ours || (kind.is_some() && may_say_more(text.as_bytes(), members.position())) {
             return Self::parse_whole(text);
         }
@@ -83,6 +91,7 @@ impl Command {
             Some("client_hello") => {
                 Self::ClientHello { protocol_version: p()["protocol_version"].as_u64().unwrap_or(1) }
             }
+            Some("auth_refresh") => Self::AuthRefresh { token: p()["token"].as_str().map(ToOwned::to_owned) },
             _ => Self::Application,
         }
     }
@@ -116,6 +125,18 @@ mod tests {
         assert_eq!(Command::parse(r#"{"t":"PONG"}"#), Command::Pong);
         let hello = r#"{"p":{"protocol_version":3,"features":{}},"t":"client_hello"}"#;
         assert_eq!(Command::parse(hello), Command::ClientHello { protocol_version: 3 });
+    }
+
+    #[test]
+    fn a_fresh_token_is_a_text() {
+        let token = |text: &str| Command::AuthRefresh { token: Some(text.to_owned()) };
+        assert_eq!(Command::parse(r#"{"t":"auth_refresh","p":{"token":"a.b.c"}}"#), token("a.b.c"));
+        assert_eq!(Command::parse(r#"{"payload":{"token":"x"},"type":"auth_refresh"}"#), token("x"));
+        for p in ["7", "null", "{}", "[\"token\"]", r#"{"token":7}"#, r#"{"token":["a"]}"#] {
+            let text = format!(r#"{{"t":"auth_refresh","p":{p}}}"#);
+            assert_eq!(Command::parse(&text), Command::AuthRefresh { token: None }, "{text}");
+        }
+        assert_eq!(Command::parse(r#"{"t":"auth_refresh"}"#), Command::AuthRefresh { token: None });
     }
 
     #[test]

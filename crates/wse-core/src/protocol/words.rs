@@ -65,6 +65,18 @@ pub fn reconnect(retry_in_ms: u64, reason: &str) -> String {
         .to_string()
 }
 
+/// A warning that the token of the connection expires in so many seconds.
+#[must_use]
+pub fn token_expiring(expires_in: u64) -> String {
+    format!(r#"{{"c":"WSE","t":"token_expiring","p":{{"expires_in":{expires_in}}},"v":1}}"#)
+}
+
+/// The answer to a token that took the place of the one before; it expires in so many seconds.
+#[must_use]
+pub fn auth_refresh(expires_in: u64) -> String {
+    format!(r#"{{"c":"WSE","t":"auth_refresh","p":{{"expires_in":{expires_in}}},"v":1}}"#)
+}
+
 /// The first words to a client whose token was accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready<'a> {
@@ -213,10 +225,14 @@ mod tests {
             error(ErrorCode::AuthFailed, "no", 0),
             rate_limit_warning(3.7, 10.0, 1.0),
             reconnect(250, "update \"7\""),
+            token_expiring(60),
+            auth_refresh(3600),
         ] {
             assert!(text.starts_with(r#"{"c":"WSE","t":"#), "{text}");
             assert!(parse(&text).is_object());
         }
+        assert_eq!(parse(&token_expiring(60))["p"], json!({"expires_in": 60}));
+        assert_eq!(parse(&auth_refresh(3600))["p"], json!({"expires_in": 3600}));
         assert_eq!(parse(&hello.to_text())["p"]["protocol_version"], 1);
         assert_eq!(parse(&ready.to_text())["p"]["details"]["user_id"], "u\"1");
     }

@@ -34,6 +34,8 @@ pub(super) enum Reason {
     TooSlow,
     /// The token is missing or bad.
     Unauthenticated,
+    /// The token has expired and no fresh one came.
+    Expired,
     /// The server stops.
     Stop,
 }
@@ -47,6 +49,7 @@ impl Reason {
             Self::Idle => (CloseCode::Idle.code(), "nothing heard for idle_timeout"),
             Self::TooSlow => (CloseCode::TooSlow.code(), "too far behind"),
             Self::Unauthenticated => (CloseCode::Authentication.code(), "authentication failed"),
+            Self::Expired => (CloseCode::Authentication.code(), "token expired"),
             Self::Stop => (CloseCode::ServiceRestart.code(), "server stops"),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 use wse_core::ConnId;
+use wse_core::auth::Life;
 use wse_core::keyed::{Keyed, KeyedList};
 use wse_core::outbox::Outbox;
 use wse_core::rate::{Bucket, Rate};
@@ -40,6 +41,8 @@ pub(super) struct Handshake {
     pub(super) began: Instant,
     /// The request so far.
     pub(super) head: Vec<u8>,
+    /// The reading of the set of keys that its token waits for.
+    pub(super) awaits_reading: Option<u64>,
 }
 
 /// One connection.
@@ -60,6 +63,8 @@ pub(super) struct Conn {
     pub(super) wrote_ms: u64,
     /// When the next ping is due while open, and when patience ends otherwise.
     pub(super) deadline_ms: u64,
+    /// How long its token lasts, where tokens are asked for.
+    pub(super) life: Option<Life>,
     /// Marks of the delivery that is being prepared: which stretch, and how many pieces of it.
     pub(super) stretch: u64,
     pub(super) pieces: u32,
@@ -164,6 +169,7 @@ impl Conn {
             heard_ms: now_ms,
             wrote_ms: now_ms,
             deadline_ms,
+            life: None,
             stretch: 0,
             pieces: 0,
             visit: 0,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use wse_core::acl::Acl;
-use wse_core::auth::find_token;
+use wse_core::auth::{Claims, Life, TokenError, find_token};
 use wse_core::http::{Head, Request, Response};
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::words;
@@ -25,6 +25,9 @@ use crate::shared::Shared;
 use crate::squeeze::Wire;
 use crate::stats::TIMES;
 
+/// The reading of the keys that is always over.
+const NO_READING: u64 = 0;
+
 /// What a request comes to.
 enum Outcome {
     /// More bytes are needed.
@@ -33,6 +36,8 @@ enum Outcome {
     Answer { response: Response, refused: bool, without_body: bool },
     /// No room for the event of another connection: later.
     NoRoom,
+    /// The token's key is not known, or not yet: when the set was read for the time of this number.
+    NoKey(u64),
     /// An open connection; frames may follow the head at once.
     Open(Opening),
 }
@@ -51,8 +56,8 @@ struct Opening {
 enum Identity {
     /// Nobody asked; the cookies as they came.
     Anonymous(Vec<u8>),
-    /// A valid token's subject, and what it may hear.
-    User(Box<str>, Option<Acl>),
+    /// What a valid token says, and what its owner may hear.
+    User(Claims, Option<Acl>),
     /// No token or a bad one: told in band, since a browser can't see an HTTP status.
     Refused(ErrorCode, &'static str),
 }
@@ -61,10 +66,18 @@ impl Shard {
     /// Looks at the first `len` bytes of the buffer as a request.
     pub(super) fn handshake(&mut self, slot: u32, len: usize) {
         let Some((hop, len)) = self.take_proxy_header(slot, len) else { return };
-        let outcome = judge(&self.shared, hop, &self.buffer[..len]);
+        let awaits = match self.slots.get_mut(slot).map(|conn| &conn.phase) {
+            Some(Phase::Handshake(handshake)) => handshake.awaits_reading,
+            _ => None,
+        };
+        let outcome = judge(&self.shared, hop, &self.buffer[..len], awaits);
         match outcome {
             Outcome::Wait => self.keep_head(slot, len, false),
             Outcome::NoRoom => self.keep_head(slot, len, true),
+            Outcome::NoKey(reading) => {
+                self.keep_head(slot, len, true);
+                self.await_reading(slot, reading);
+            }
             Outcome::Answer { response, refused, without_body } => {
                 if refused {
                     self.handle().stats.rejected.add(1);
@@ -83,6 +96,14 @@ impl Shard {
         conn.flags.paused = pause;
         if pause {
             self.paused.push(slot);
+        }
+    }
+
+    /// The client waits until the set of keys was read again, or `handshake_timeout` is over.
+    fn await_reading(&mut self, slot: u32, reading: u64) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if let Phase::Handshake(handshake) = &mut conn.phase {
+            handshake.awaits_reading = Some(reading);
         }
     }
 
@@ -111,8 +132,11 @@ impl Shard {
             return self.refuse_in_band(slot, response, code, message);
         }
         let id = self.id(slot);
+        let mut life = None;
         let (kind, user_id, acl, bytes) = match identity {
-            Identity::User(user, acl) => {
+            Identity::User(claims, acl) => {
+                life = Some(Life::new(claims.expires_at, self.shared.clock.unix()));
+                let user = claims.subject;
                 let ready = self.ready(id, &user);
                 write_frame(&mut response, Opcode::Text, ready.as_bytes());
                 (EventKind::AuthConnect, Some(user.clone()), acl, user.as_bytes().to_vec())
@@ -121,11 +145,12 @@ impl Shard {
             Identity::Refused(..) => unreachable!("answered above"),
         };
         let deadline_ms = self.first_ping_ms(slot);
-        let idle_ms = self.now_ms + self.shared.options.idle_timeout.as_millis() as u64;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
         let (address, took) = (client.unwrap_or(handshake.address), handshake.began.elapsed());
         conn.deadline_ms = deadline_ms;
+        conn.heard_ms = self.now_ms;
+        conn.life = life;
         conn.wire = wire;
         conn.own = Own::of(deflate);
         let person = Person {
@@ -136,7 +161,7 @@ impl Shard {
             wire,
             subscriptions: Default::default(),
         };
-        self.schedule(slot, deadline_ms.min(idle_ms));
+        self.schedule_next(slot);
         self.handle().people.enter(id, person, acl);
         self.handle().stats.accepted.add(1);
         self.handle().stats.handshakes.observe(&TIMES, took.as_nanos() as u64);
@@ -175,6 +200,17 @@ impl Shard {
     /// The request took longer than `handshake_timeout`.
     pub(super) fn refuse_slow_handshake(&mut self, slot: u32) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
+        if let Phase::Handshake(handshake) = &mut conn.phase
+            && handshake.awaits_reading.is_some_and(|reading| reading != NO_READING)
+        {
+            // The keys did not come in time: what is there decides.
+            handshake.awaits_reading = Some(NO_READING);
+            self.resume(slot);
+        }
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if !matches!(conn.phase, Phase::Handshake(_)) {
+            return;
+        }
         if conn.flags.paused {
             // It is the application that is slow, not the client.
             conn.deadline_ms = self.now_ms + self.shared.options.handshake_timeout.as_millis() as u64;
@@ -190,7 +226,9 @@ impl Shard {
 }
 
 /// Decides about a request without touching the connection.
-fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8]) -> Outcome {
+///
+/// `awaits` is the reading of the keys that the token was kept for, if it was.
+fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<u64>) -> Outcome {
     let refuse = |response, without_body| Outcome::Answer { response, refused: true, without_body };
     let (request, head_end) = match Head::parse(bytes) {
         Head::Partial => return Outcome::Wait,
@@ -209,7 +247,10 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8]) -> Outcome {
         let draining = Response::text(503, "The server is being emptied; others go on.\n");
         return refuse(draining.with("Retry-After: 1\r\n"), without_body);
     }
-    let identity = identify(shared, &request);
+    let identity = match identify(shared, &request, awaits) {
+        Ok(identity) => identity,
+        Err(AwaitsReading(reading)) => return Outcome::NoKey(reading),
+    };
     if !matches!(identity, Identity::Refused(..)) {
         // Nobody comes in of whom the application could not be told.
         let bytes = identity_len(&identity);
@@ -231,15 +272,18 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8]) -> Outcome {
 fn identity_len(identity: &Identity) -> usize {
     match identity {
         Identity::Anonymous(cookies) => cookies.len(),
-        Identity::User(user, _) => user.len(),
+        Identity::User(claims, _) => claims.subject.len(),
         Identity::Refused(..) => 0,
     }
 }
 
-fn identify(shared: &Shared, request: &Request<'_>) -> Identity {
-    let Some(verifier) = &shared.verifier else {
+/// The token's key may be in the set when it was read for the time of this number.
+struct AwaitsReading(u64);
+
+fn identify(shared: &Shared, request: &Request<'_>, awaits: Option<u64>) -> Result<Identity, AwaitsReading> {
+    let Some(keyring) = &shared.keyring else {
         let cookies: Vec<&[u8]> = request.header_values("cookie").collect();
-        return Identity::Anonymous(cookies.join(&b"; "[..]));
+        return Ok(Identity::Anonymous(cookies.join(&b"; "[..])));
     };
     let presented = find_token(
         shared.options.jwt_cookie_name.as_deref(),
@@ -248,15 +292,24 @@ fn identify(shared: &Shared, request: &Request<'_>) -> Identity {
         request.header_values("sec-websocket-protocol"),
     );
     let Some(presented) = presented else {
-        return Identity::Refused(ErrorCode::AuthRequired, "a token is required");
+        return Ok(Identity::Refused(ErrorCode::AuthRequired, "a token is required"));
     };
-    match presented.token.and_then(|token| verifier.verify(token, shared.clock.unix())) {
-        Ok(claims) => Identity::User(claims.subject, shared.acl_of_claim(claims.topics.as_deref())),
+    // Asked before the keys are looked at: a reading that ends in between must not decide with the keys before it.
+    let has_waited = awaits.is_some_and(|reading| keyring.has_read(reading));
+    let verified = presented.token.and_then(|token| keyring.verifier().verify(token, shared.clock.unix()));
+    if let (Err(TokenError::UnknownKey), false) = (&verified, has_waited) {
+        return Err(AwaitsReading(awaits.unwrap_or_else(|| keyring.ask())));
+    }
+    Ok(match verified {
+        Ok(claims) => {
+            let acl = shared.acl_of_claim(claims.topics.as_deref());
+            Identity::User(claims, acl)
+        }
         Err(error) => {
             limited!(info, shared.clock, reason = error.reason(), "a token was refused");
             Identity::Refused(ErrorCode::AuthFailed, error.client_message())
         }
-    }
+    })
 }
 
 /// The answer to a request that does not mean to upgrade.

@@ -15,6 +15,7 @@ mod hold;
 mod proxied;
 mod read;
 mod readers;
+mod refresh;
 mod runs;
 mod sweeps;
 mod timers;

@@ -15,7 +15,14 @@ impl Handshake {
     /// Of a socket that was just accepted.
     pub(super) fn new(shared: &Shared, address: SocketAddr) -> Self {
         let header_due = shared.options.proxy_protocol && shared.proxies.contains(address.ip());
-        Self { address, hop: Some(address), header_due, began: Instant::now(), head: Vec::new() }
+        Self {
+            address,
+            hop: Some(address),
+            header_due,
+            began: Instant::now(),
+            head: Vec::new(),
+            awaits_reading: None,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::{PREFIX_BYTES, READ_BYTES, Shard};
 use crate::events::{Batch, EventKind};
 use crate::shared::Shared;
 use crate::squeeze::Wire;
+use crate::stats::Stats;
 
 /// Reads of one socket in one turn.
 const READS_PER_TURN: usize = 4;
@@ -132,16 +133,20 @@ impl Shard {
             messages: 0,
             closed: None,
             refused: None,
+            renewed: false,
         };
         let bytes = &mut self.buffer[start..end];
         let flow = receiver.receive(bytes, max_message_size, inflation, |incoming| inlet.take(incoming));
         inlet.finish();
-        let (closed, messages) = (inlet.closed, inlet.messages);
+        let (closed, messages, renewed) = (inlet.closed, inlet.messages, inlet.renewed);
         conn.receiver = receiver;
         conn.own = own;
         conn.flags.paused = flow == Ok(Flow::Pause);
         if conn.flags.paused {
             self.paused.push(slot);
+        }
+        if renewed {
+            self.schedule_next(slot);
         }
         self.handle().stats.messages_received.add(messages);
         self.send_own(slot, &replies);
@@ -196,40 +201,47 @@ impl Shard {
     /// There is room for events again: first what was kept, then the sockets.
     pub(super) fn resume_paused(&mut self) {
         for slot in std::mem::take(&mut self.paused) {
-            let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.flags.paused) else { continue };
-            conn.flags.paused = false;
-            let kept = match &conn.phase {
-                Phase::Handshake(handshake) => handshake.head.as_slice(),
-                Phase::Open => conn.receiver.tail(),
-                Phase::Closing | Phase::Lingering => continue,
-            };
-            let len = kept.len();
-            if self.buffer.len() < len {
-                self.buffer.resize(len, 0);
-            }
-            self.buffer[..len].copy_from_slice(kept);
-            self.take_bytes(slot, len);
-            self.shrink_buffer();
-            // What came meanwhile, the end included, was told by an edge that is long past.
-            self.again.push((slot, true));
+            self.resume(slot);
         }
+    }
+
+    /// Goes on with a connection that was paused.
+    pub(super) fn resume(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.flags.paused) else { return };
+        conn.flags.paused = false;
+        let kept = match &conn.phase {
+            Phase::Handshake(handshake) => handshake.head.as_slice(),
+            Phase::Open => conn.receiver.tail(),
+            Phase::Closing | Phase::Lingering => return,
+        };
+        let len = kept.len();
+        if self.buffer.len() < len {
+            self.buffer.resize(len, 0);
+        }
+        self.buffer[..len].copy_from_slice(kept);
+        self.take_bytes(slot, len);
+        self.shrink_buffer();
+        // What came meanwhile, the end included, was told by an edge that is long past.
+        self.again.push((slot, true));
     }
 }
 
 /// What one connection says in one read, on its way to the application.
-struct Inlet<'a> {
-    id: ConnId,
-    now_ms: u64,
-    conn: &'a mut Conn,
+pub(super) struct Inlet<'a> {
+    pub(super) id: ConnId,
+    pub(super) now_ms: u64,
+    pub(super) conn: &'a mut Conn,
     batch: &'a mut Batch,
     /// Frames that answer, in order.
     replies: &'a mut Vec<u8>,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     messages: u64,
     /// The code of the client's close frame.
     closed: Option<u16>,
-    /// Seconds until the rate limit lets the next message pass, if it refused one.
-    refused: Option<f64>,
+    /// Seconds until the limit that refused a message lets the next one pass, and which limit that is.
+    pub(super) refused: Option<(f64, &'static str)>,
+    /// A fresh token came: the connection's deadlines have changed.
+    pub(super) renewed: bool,
 }
 
 impl Inlet<'_> {
@@ -263,6 +275,14 @@ impl Inlet<'_> {
                 if self.pass() {
                     self.conn.flags.hello = true;
                     self.hello(protocol_version);
+                }
+            }
+            Command::AuthRefresh { token } => {
+                let Some(keyring) = &self.shared.keyring else {
+                    return self.message(EventKind::Text, text.as_bytes());
+                };
+                if self.pass() {
+                    self.refresh(keyring, token.as_deref());
                 }
             }
         }
@@ -300,11 +320,16 @@ impl Inlet<'_> {
                 true
             }
             Verdict::Refuse(retry_after) => {
-                self.shared.shards[usize::from(self.id.shard)].stats.rate_limited.add(1);
-                self.refused = Some(retry_after);
+                self.stats().rate_limited.add(1);
+                self.refused =
+                    Some((retry_after, "more messages than rate_limit_capacity and rate_limit_refill allow"));
                 false
             }
         }
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.shared.shards[usize::from(self.id.shard)].stats
     }
 
     fn hello(&mut self, client_protocol_version: u64) {
@@ -323,15 +348,14 @@ impl Inlet<'_> {
         self.reply(&hello.to_text());
     }
 
-    fn reply(&mut self, text: &str) {
+    pub(super) fn reply(&mut self, text: &str) {
         write_frame(self.replies, Opcode::Text, text.as_bytes());
     }
 
     /// One error for all that one read had refused: an answer to each would be a flood of our own.
     fn finish(&mut self) {
-        if let Some(retry_after) = self.refused {
+        if let Some((retry_after, text)) = self.refused {
             let more = serde_json::Map::from_iter([("retry_after".to_owned(), retry_after.into())]);
-            let text = "more messages than rate_limit_capacity and rate_limit_refill allow";
             let error = words::error_with(ErrorCode::RateLimited, text, self.shared.clock.unix_ms(), &more);
             self.reply(&error);
         }

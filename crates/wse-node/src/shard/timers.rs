@@ -1,5 +1,7 @@
-//! Pings, silence and patience, each looked at when the wheel comes round to it.
+//! Pings, silence, tokens and patience, each looked at when the wheel comes round to it.
 
+use wse_core::auth::Due;
+use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::words;
 use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::write_frame;
@@ -68,10 +70,44 @@ impl Shard {
             let hello = conn.flags.hello;
             self.ping(slot, hello);
         }
-        if let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.is_open()) {
-            let next_ms = conn.deadline_ms.min(silent_since + idle_ms);
-            self.schedule(slot, next_ms);
+        self.check_token(slot);
+        self.schedule_next(slot);
+    }
+
+    /// Asks for a look at an open connection when something of it is due next.
+    pub(super) fn schedule_next(&mut self, slot: u32) {
+        let (now_ms, stalled_until_ms) = (self.now_ms, self.stalled_until_ms);
+        let idle_ms = self.shared.options.idle_timeout.as_millis() as u64;
+        let clock = self.shared.clock;
+        let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.is_open()) else { return };
+        let silent_ms = conn.heard_ms.max(stalled_until_ms) + idle_ms;
+        let token = conn.life.as_ref().map(|life| life.next_look_ms(clock.unix(), now_ms, stalled_until_ms));
+        let next_ms = conn.deadline_ms.min(silent_ms).min(token.unwrap_or(u64::MAX));
+        self.schedule(slot, next_ms);
+    }
+
+    /// Warns of the end of a token, and ends the connection of one that is past it.
+    fn check_token(&mut self, slot: u32) {
+        let unix = self.shared.clock.unix();
+        let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.is_open()) else { return };
+        let Some(life) = &mut conn.life else { return };
+        match life.look(unix, self.now_ms, self.stalled_until_ms) {
+            Due::Nothing => {}
+            Due::Warning(expires_in) => self.say(slot, &words::token_expiring(expires_in)),
+            Due::End => {
+                let unix_ms = unix.as_millis() as u64;
+                self.say(slot, &words::error(ErrorCode::AuthFailed, "token expired", unix_ms));
+                self.close(slot, Reason::Expired);
+            }
         }
+    }
+
+    fn say(&mut self, slot: u32, text: &str) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        write_frame(&mut frame, Opcode::Text, text.as_bytes());
+        self.send_own(slot, &frame);
+        self.scratch = frame;
     }
 
     fn ping(&mut self, slot: u32, hello: bool) {

@@ -1,5 +1,6 @@
 //! Every rule for tokens, with the time as an argument.
 
+mod key_sets;
 mod keys;
 mod minting;
 mod properties;
