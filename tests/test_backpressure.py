@@ -427,3 +427,24 @@ def test_bytes_that_wait_for_the_program_are_bounded_too() -> None:
         for thread in sending:
             thread.join(PATIENCE)
         assert node.call("inbound_dropped_count") == 0
+
+
+def test_who_was_closed_already_gives_way_before_who_is_still_there() -> None:
+    """What a closed client has yet to read counts too, so that must not be what cuts another."""
+    with (
+        ServerProcess(max_outbound_queue_bytes=8 * MIB, max_outbound_total_bytes=8 * MIB) as node,
+        clients_of(node, "stalled", 2, receive_buffer=SMALL_BUFFER) as (_closed, _open),
+    ):
+        ids = [event[1] for event in node.wait("connect", 2)]
+        # One by one: what comes together shares memory, which is counted as it is taken.
+        for _ in range(96):
+            node.call("send", ids[0], "x" * (MIB // 16))
+        node.call("disconnect", ids[0], 4000)
+        wait_until(lambda: node.call("get_connection_count") == 1, "the end of its session")
+        for _ in range(64):
+            if node.do(health)["slow_consumer_cuts"]:
+                break
+            node.call("send", ids[1], "y" * (MIB // 16))
+        wait_until(lambda: node.do(health)["slow_consumer_cuts"] == 1, "a cut")
+        assert node.do(health)["slow_consumer_drops"] == 0
+        assert node.call("get_connections") == [ids[1]]

@@ -342,14 +342,8 @@ fn in_place(
     Ok(flow)
 }
 
-/// Up to this length the standard library's check, which has nothing to set up, is the faster one.
-const SHORT_TEXT: usize = 256;
-
 #[inline]
 fn valid_text(payload: &[u8]) -> Result<&str, ProtocolError> {
-    if payload.len() <= SHORT_TEXT {
-        return std::str::from_utf8(payload).map_err(|_| ProtocolError::BadUtf8);
-    }
     simdutf8::basic::from_utf8(payload).map_err(|_| ProtocolError::BadUtf8)
 }
 

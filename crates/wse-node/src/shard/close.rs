@@ -14,6 +14,8 @@ use crate::run::{Pool, Run};
 
 /// How long the last bytes may wait without any of them being written, and a written close frame for the client's answer.
 pub(super) const CLOSE_MS: u64 = 5000;
+/// How long a client that goes on reading may take for its last bytes beyond that.
+pub(super) const LONGEST_CLOSE_MS: u64 = 300_000;
 /// How long the server reads on after its last byte.
 const LINGER_MS: u64 = 2000;
 
@@ -118,7 +120,10 @@ impl Shard {
         // After a violation nothing more is understood, so nothing is waited for but the end.
         conn.phase = if matches!(reason, Reason::Protocol(_)) { Phase::Lingering } else { Phase::Closing };
         conn.deadline_ms = deadline_ms;
-        conn.flags.paused = false;
+        if std::mem::take(&mut conn.flags.paused) {
+            // What came while it was not read was told by an edge that is long past; the client's answer may be among it.
+            self.again.push((slot, true));
+        }
         let (run, start, end) = match reason {
             Reason::Application { run, start, end } => (run, start, end),
             other => {

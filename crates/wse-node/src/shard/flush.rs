@@ -163,15 +163,19 @@ impl Shard {
                 self.shared.clock,
                 "max_outbound_total_bytes is reached: the client that is furthest behind is closed"
             );
-            self.close(worst, Reason::TooSlow);
+            match self.slots.get_mut(worst).map(|conn| conn.is_open()) {
+                Some(true) => self.close(worst, Reason::TooSlow),
+                // It was closed already and still has that much to read.
+                _ => self.cut(worst),
+            }
         }
     }
 
-    /// The open connection with the most bytes behind, if any has enough to be worth it.
+    /// The connection with the most bytes behind, if any has some.
     fn worst(&mut self) -> Option<u32> {
         let occupied = self.slots.occupied();
         let backlog = |slots: &mut super::conn::Slots, slot: u32| {
-            slots.get_mut(slot).filter(|conn| conn.is_open()).map_or(0, |conn| conn.outbox.bytes())
+            slots.get_mut(slot).map_or(0, |conn| conn.outbox.bytes())
         };
         let worst = occupied.into_iter().max_by_key(|slot| backlog(&mut self.slots, *slot))?;
         (backlog(&mut self.slots, worst) > 0).then_some(worst)

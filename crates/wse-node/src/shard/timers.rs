@@ -7,7 +7,7 @@ use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::write_frame;
 
 use super::Shard;
-use super::close::{CLOSE_MS, Reason};
+use super::close::{CLOSE_MS, LONGEST_CLOSE_MS, Reason};
 use super::conn::Phase;
 
 impl Shard {
@@ -40,9 +40,11 @@ impl Shard {
                 self.schedule(slot, soon_ms);
             }
             Phase::Handshake(_) => self.refuse_slow_handshake(slot),
-            // A client that still reads what was sent to it before the end gets it all.
+            // A client that still reads what was sent to it before the end gets it all, unless it only drips.
             Phase::Closing | Phase::Lingering
-                if !conn.outbox.is_empty() && now_ms < conn.wrote_ms + CLOSE_MS =>
+                if !conn.outbox.is_empty()
+                    && now_ms < conn.wrote_ms + CLOSE_MS
+                    && now_ms < conn.deadline_ms + LONGEST_CLOSE_MS =>
             {
                 let again_ms = conn.wrote_ms + CLOSE_MS;
                 self.schedule(slot, again_ms);
