@@ -68,6 +68,7 @@ class Run:
         self._tick = 0.5 if plan.is_short else 1.0
         self._phase = "warm-up"
         self._children: list[Child] = []
+        self._faults: list[str] = []
 
     def run(self) -> Outcome:
         """Does it all and returns what was seen; ends every process that it started."""
@@ -124,7 +125,7 @@ class Run:
                 ebb[f"least_{name}"] = min(sample[name] for sample in tide)
             self._outcome.ebbs.append(ebb)
             self._say(f"ebb {len(self._outcome.ebbs)}: {_describe(ebb)}")
-            if self._now() >= self._plan.seconds:
+            if self._now() >= self._plan.seconds or self._faults:
                 return
             self._flow()
 
@@ -148,7 +149,8 @@ class Run:
     def _leave(self) -> None:
         """Ends publishing, waits until the healthy readers have everything, and sends them home."""
         wanted = self._program.ask("hush")
-        deadline = time.monotonic() + PATIENCE
+        # Who has fault to find has ended and gets nothing more.
+        deadline = time.monotonic() + (1 if self._faults else PATIENCE)
         while (state := self._healthy.ask("state"))["least"] != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
         self._check(verdict.equal(f"{HEALTHY} healthy readers got all", state["least"], wanted))
@@ -220,13 +222,13 @@ class Run:
         return time.monotonic() - self._began
 
     def _look_on_until(self, end: float) -> None:
-        while (left := end - self._now()) > 0:
+        while (left := end - self._now()) > 0 and not self._faults:
             time.sleep(min(left, self._tick))
             self._sample()
 
     def _wait(self, enough: Any) -> float:  # noqa: ANN401 - a function of a sample
         began = time.monotonic()
-        while not enough(self._sample()):
+        while not enough(self._sample()) and not self._faults:
             if time.monotonic() - began > PATIENCE:
                 seen = f"after {PATIENCE} s: {_describe(self._sample())}"
                 self._check(Check("clients who leave are gone", False, seen))
@@ -239,7 +241,8 @@ class Run:
         state = self._program.ask("state", self._brake.pace)
         for child in self._crowds:
             child.ask("state", self._brake.pace)
-        trip = self._healthy.ask("state")["round_trip"]
+        readers = self._healthy.ask("state")
+        self._hear(readers["faults"])
         health = state["health"]
         sample: Sample = {
             "at": round(self._now(), 2),
@@ -249,10 +252,17 @@ class Run:
             "people": state["people"],
             "cpu": round(self._brake.used, 3),
             "pace": round(self._brake.pace, 2),
-            "round_trip_ms": None if trip is None else round(trip * 1000, 1),
+            "round_trip_ms": readers["round_trip"],
         }
         self._outcome.samples.append(sample)
         return sample
+
+    def _hear(self, faults: list[str]) -> None:
+        """Says at once what a healthy reader complains of: when it was may tell why."""
+        for fault in faults:
+            if fault not in self._faults:
+                self._say(f"a healthy reader's fault: {fault}")
+                self._faults.append(fault)
 
     def _check(self, check: Check) -> None:
         self._outcome.checks.append(check)

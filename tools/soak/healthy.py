@@ -143,7 +143,7 @@ class Readers:
         return {
             "least": {stream: min(reader.last[stream] for reader in self._readers) for stream in STREAMS},
             "faults": [reader.fault for reader in self._readers if reader.fault],
-            "round_trip": max(trips, default=None),
+            "round_trip": round(max(trips) * 1000, 1) if trips else None,
         }
 
 

@@ -253,6 +253,8 @@ async def library(visit: Visit) -> None:
                     visit.tally["echoes"] += 1
                     said = ""
     except ConnectionClosed as closed:
+        if closed.sent and not closed.rcvd and closed.sent.code in (1002, 1007, 1009):
+            raise ComplaintError(f"the library could not read what came: {closed.sent}") from None
         raise EndedError(closed.rcvd.code if closed.rcvd else 1006) from None
     except InvalidStatus as refused:
         raise RefusedError(refused.response.status_code) from None
