@@ -25,6 +25,23 @@ struct Segment<R> {
     end: u32,
 }
 
+impl<R: Run> Segment<R> {
+    /// The first frame boundary, or end of an HTTP head, that is not behind what has left.
+    fn next_boundary(&self) -> u32 {
+        let frames = self.run.bytes();
+        let mut boundary = self.boundary as usize;
+        // A frame of the server begins with a set bit; what does not is the head of its HTTP answer, without which no frame means anything.
+        if frames.get(boundary).is_some_and(|first| first & 0x80 == 0) {
+            boundary = memchr::memmem::find(&frames[boundary..], b"\r\n\r\n")
+                .map_or(self.end as usize, |blank_line| boundary + blank_line + 4);
+        }
+        while boundary < self.start as usize {
+            boundary += server_frame_len(&frames[boundary..]);
+        }
+        boundary as u32
+    }
+}
+
 /// Bytes of memory that one reference costs, the record of a run shared by few included.
 const SEGMENT_COST: usize = 128;
 
@@ -124,27 +141,30 @@ impl<R: Run> Outbox<R> {
     /// Drops all but the remainder of a frame of which the client has a part already, so that another frame may follow; returns the
     /// bytes dropped. The head of an HTTP answer is kept, begun or not.
     pub fn cut_at_boundary(&mut self) -> usize {
-        self.rest = None;
         let before = self.bytes;
-        let Some(first) = &mut self.first else { return 0 };
-        let frames = first.run.bytes();
-        let mut boundary = first.boundary as usize;
-        // A frame of the server begins with a set bit; what does not is the head of its HTTP answer, without which no frame means anything.
-        if frames.get(boundary).is_some_and(|first| first & 0x80 == 0) {
-            boundary = memchr::memmem::find(&frames[boundary..], b"\r\n\r\n")
-                .map_or(first.end as usize, |blank_line| boundary + blank_line + 4);
-        }
-        while boundary < first.start as usize {
-            boundary += server_frame_len(&frames[boundary..]);
+        self.take_unsent();
+        before - self.bytes
+    }
+
+    /// Takes out what [`cut_at_boundary`](Self::cut_at_boundary) drops: the parts of runs with whole frames that have not begun to
+    /// leave, in order.
+    pub fn take_unsent(&mut self) -> Vec<(R, u32, u32)> {
+        let mut unsent = Vec::new();
+        let Some(first) = &mut self.first else { return unsent };
+        let boundary = first.next_boundary();
+        if boundary < first.end {
+            unsent.push((first.run.clone(), boundary, first.end));
         }
         // What is left is the end of a frame, so the first boundary that a second cut may look at is where it ends.
-        first.end = boundary as u32;
-        first.boundary = first.end;
-        self.bytes = boundary - first.start as usize;
+        first.end = boundary;
+        first.boundary = boundary;
+        self.bytes = (boundary - first.start) as usize;
         if self.bytes == 0 {
             self.first = None;
         }
-        before - self.bytes
+        let rest = self.rest.take().unwrap_or_default();
+        unsent.extend(rest.into_iter().map(|segment| (segment.run, segment.start, segment.end)));
+        unsent
     }
 
     fn segments(&self) -> impl Iterator<Item = &Segment<R>> {
@@ -239,6 +259,12 @@ mod tests {
             let dropped = outbox.cut_at_boundary();
             prop_assert_eq!(outbox.bytes(), next - sent);
             prop_assert_eq!(dropped, bytes.len() - next);
+            let mut again = Outbox::default();
+            again.push(&bytes, 0, bytes.len() as u32);
+            again.advance(sent);
+            let taken: Vec<u8> = again.take_unsent().iter().flat_map(|(run, start, end)| run[*start as usize..*end as usize].to_vec()).collect();
+            prop_assert_eq!(taken, &bytes[next..], "what is dropped can be taken instead");
+            prop_assert_eq!(again.bytes(), outbox.bytes());
             prop_assert_eq!(outbox.cut_at_boundary(), 0, "a second cut finds nothing more to drop");
             prop_assert_eq!(outbox.is_empty(), next == sent);
         }

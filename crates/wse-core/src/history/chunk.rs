@@ -38,8 +38,9 @@ impl Chunk {
             || now_ms.saturating_sub(self.first_ms) > LONGEST_MS
     }
 
-    pub(super) fn push(&mut self, frame: &[u8], now_ms: u64) {
-        self.bytes.extend_from_slice(frame);
+    pub(super) fn push(&mut self, frame: &[&[u8]], now_ms: u64) {
+        self.bytes.reserve(frame.iter().map(|part| part.len()).sum());
+        frame.iter().for_each(|part| self.bytes.extend_from_slice(part));
         let after_ms = now_ms.saturating_sub(self.first_ms).min(LONGEST_MS) as u32;
         self.marks.push(Mark { end: self.bytes.len() as u32, after_ms });
     }
@@ -55,12 +56,15 @@ impl Chunk {
         self.first + self.marks.len() as u64 - 1
     }
 
-    pub(super) fn first(&self) -> u64 {
+    /// The offset of its first message.
+    #[must_use]
+    pub fn first(&self) -> u64 {
         self.first
     }
 
     /// Bytes of memory.
-    pub(super) fn cost(&self) -> usize {
+    #[must_use]
+    pub fn cost(&self) -> usize {
         self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>() + OVERHEAD
     }
 
@@ -70,6 +74,13 @@ impl Chunk {
             0 => 0,
             before => self.marks[before - 1].end,
         }
+    }
+
+    /// The first message from which on the rest is at most so many bytes; one more than the last if that is too much already.
+    pub(super) fn first_within(&self, bytes: usize) -> u64 {
+        let end = self.end() as usize;
+        let before = self.marks.partition_point(|mark| end - mark.end as usize > bytes);
+        if before == 0 && end <= bytes { self.first } else { self.first + before as u64 + 1 }
     }
 
     /// The end of all messages.

@@ -51,7 +51,7 @@ pub enum NotRecovered {
     /// Some of the messages are not kept any more.
     #[error("messages after the position are no longer kept")]
     Gone,
-    /// More than `recovery_max_messages`.
+    /// More than `recovery_max_messages`, or more bytes than one client may be behind.
     #[error("more messages were missed than are replayed at once")]
     TooMany,
 }
@@ -84,8 +84,8 @@ impl Log {
         self.cost
     }
 
-    /// Keeps a frame as the [next](Log::next) message.
-    pub fn append(&mut self, frame: &[u8], now_ms: u64, limits: &Limits) {
+    /// Keeps a frame, given in parts, as the [next](Log::next) message.
+    pub fn append(&mut self, frame: &[&[u8]], now_ms: u64, limits: &Limits) {
         self.top += 1;
         let quarter = limits.messages / 4;
         // A chunk that somebody still refers to is left as it is.
@@ -118,7 +118,19 @@ impl Log {
         }
     }
 
-    /// The messages after a position, at most `max` of them.
+    /// Gives back all memory but the record of the position: what was kept can't be gone on from any more, the position can.
+    pub fn clear(&mut self) {
+        self.chunks = VecDeque::new();
+        self.cost = OVERHEAD;
+    }
+
+    /// Whether any message is kept.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// The messages after a position, at most `max` of them and at most `max_bytes` bytes.
     ///
     /// # Errors
     /// [`NotRecovered`]; a position equal to the [last](Log::position) is always gone on from.
@@ -128,6 +140,7 @@ impl Log {
         now_ms: u64,
         limits: &Limits,
         max: u64,
+        max_bytes: usize,
     ) -> Result<Replay, NotRecovered> {
         if position.epoch != self.epoch {
             return Err(NotRecovered::UnknownEpoch);
@@ -142,14 +155,40 @@ impl Log {
         if messages > max {
             return Err(NotRecovered::TooMany);
         }
-        let mut replay = Replay { messages, ..Replay::default() };
-        let from = self.chunks.partition_point(|chunk| chunk.last() <= position.offset);
+        let replay = self.after(position.offset);
+        if replay.bytes > max_bytes {
+            return Err(NotRecovered::TooMany);
+        }
+        Ok(replay)
+    }
+
+    /// The newest messages after an offset that are kept and are at most `max_bytes` bytes together, and the offset after which they
+    /// begin: what lies between is lost to whoever had the one given.
+    #[must_use]
+    pub fn newest(&self, offset: u64, now_ms: u64, limits: &Limits, max_bytes: usize) -> (u64, Replay) {
+        let kept = offset.max(self.floor(now_ms, limits)).min(self.top);
+        let mut left = max_bytes;
+        for chunk in self.chunks.iter().rev().take_while(|chunk| chunk.last() > kept) {
+            let first = chunk.first_within(left);
+            if first > chunk.first() {
+                let after = kept.max(first - 1);
+                return (after, self.after(after));
+            }
+            left -= chunk.end() as usize;
+        }
+        (kept, self.after(kept))
+    }
+
+    /// All messages after an offset that is not below the floor.
+    fn after(&self, offset: u64) -> Replay {
+        let mut replay = Replay { messages: self.top - offset, ..Replay::default() };
+        let from = self.chunks.partition_point(|chunk| chunk.last() <= offset);
         for chunk in self.chunks.range(from..) {
-            let start = chunk.start_of((position.offset + 1).max(chunk.first()));
+            let start = chunk.start_of((offset + 1).max(chunk.first()));
             replay.bytes += (chunk.end() - start) as usize;
             replay.parts.push((chunk.clone(), start, chunk.end()));
         }
-        Ok(replay)
+        replay
     }
 
     /// The newest message that is not kept, or may not be given any more.
@@ -173,6 +212,7 @@ mod tests {
     #[derive(Default)]
     struct Model {
         messages: Vec<(Vec<u8>, u64)>,
+        cleared: usize,
     }
 
     impl Model {
@@ -182,6 +222,7 @@ mod tests {
             now_ms: u64,
             limits: &Limits,
             max: u64,
+            max_bytes: usize,
         ) -> Result<Vec<u8>, NotRecovered> {
             let top = self.messages.len() as u64;
             if offset > top {
@@ -189,13 +230,24 @@ mod tests {
             }
             let missed = &self.messages[offset as usize..];
             let too_old = |(_, at): &(Vec<u8>, u64)| at + limits.ttl_ms < now_ms;
-            if missed.len() > limits.messages || missed.iter().any(too_old) {
+            let cleared = (offset as usize) < self.cleared;
+            if cleared || missed.len() > limits.messages || missed.iter().any(too_old) {
                 return Err(NotRecovered::Gone);
             }
-            if missed.len() as u64 > max {
+            if missed.len() as u64 > max || missed.iter().map(|(frame, _)| frame.len()).sum::<usize>() > max_bytes
+            {
                 return Err(NotRecovered::TooMany);
             }
             Ok(missed.iter().flat_map(|(frame, _)| frame.clone()).collect())
+        }
+    }
+
+    impl Model {
+        /// Tries one message less after the other.
+        fn newest(&self, offset: u64, now_ms: u64, limits: &Limits, max_bytes: usize) -> (u64, Vec<u8>) {
+            let tries = offset..=self.messages.len() as u64;
+            let found = tries.map(|after| (after, self.since(after, now_ms, limits, u64::MAX, max_bytes)));
+            found.filter_map(|(after, kept)| Some((after, kept.ok()?))).next().expect("the top is always gone on from")
         }
     }
 
@@ -211,8 +263,10 @@ mod tests {
         Publish(usize),
         Wait(u64),
         Recover { behind: u64, hold: bool },
+        Heal { behind: u64 },
         LetGo,
         Forget,
+        Clear,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -220,8 +274,10 @@ mod tests {
             4 => prop_oneof![1_usize..200, 5000_usize..20_000].prop_map(Step::Publish),
             1 => (0_u64..400).prop_map(Step::Wait),
             3 => (0_u64..30, any::<bool>()).prop_map(|(behind, hold)| Step::Recover { behind, hold }),
+            2 => (0_u64..30).prop_map(|behind| Step::Heal { behind }),
             1 => Just(Step::LetGo),
             1 => Just(Step::Forget),
+            1 => Just(Step::Clear),
         ]
     }
 
@@ -232,6 +288,7 @@ mod tests {
             power in 0_u32..6,
             ttl_ms in 1_u64..1500,
             max in 1_u64..20,
+            max_bytes in 1_usize..40_000,
         ) {
             let limits = Limits { messages: 1 << power, ttl_ms };
             let (mut log, mut model, mut held, mut now_ms) = (Log::new(EPOCH), Model::default(), Vec::new(), 10_000);
@@ -240,7 +297,7 @@ mod tests {
                     Step::Publish(len) => {
                         let next = log.next();
                         let frame = vec![next.offset as u8; len];
-                        log.append(&frame, now_ms, &limits);
+                        log.append(&[&frame[..len / 2], &frame[len / 2..]], now_ms, &limits);
                         model.messages.push((frame, now_ms));
                         prop_assert_eq!(log.position(), next);
                         prop_assert_eq!(next.offset, model.messages.len() as u64);
@@ -248,8 +305,8 @@ mod tests {
                     Step::Wait(ms) => now_ms += ms,
                     Step::Recover { behind, hold } => {
                         let offset = (log.position().offset + 2).saturating_sub(behind);
-                        let replay = log.since(Position { epoch: EPOCH, offset }, now_ms, &limits, max);
-                        let expected = model.since(offset, now_ms, &limits, max);
+                        let replay = log.since(Position { epoch: EPOCH, offset }, now_ms, &limits, max, max_bytes);
+                        let expected = model.since(offset, now_ms, &limits, max, max_bytes);
                         match (replay, expected) {
                             (Ok(replay), Ok(bytes)) => {
                                 prop_assert_eq!(&bytes_of(&replay), &bytes);
@@ -261,6 +318,16 @@ mod tests {
                             }
                             (replay, expected) => prop_assert_eq!(replay.err(), expected.err()),
                         }
+                    }
+                    Step::Heal { behind } => {
+                        let offset = log.position().offset.saturating_sub(behind);
+                        let (after, replay) = log.newest(offset, now_ms, &limits, max_bytes);
+                        prop_assert_eq!((after, bytes_of(&replay)), model.newest(offset, now_ms, &limits, max_bytes));
+                        prop_assert_eq!(replay.messages, log.position().offset - after);
+                    }
+                    Step::Clear => {
+                        log.clear();
+                        model.cleared = model.messages.len();
                     }
                     Step::LetGo => held.clear(),
                     Step::Forget => log.forget(now_ms, &limits),
@@ -281,15 +348,15 @@ mod tests {
     fn the_last_position_is_gone_on_from_however_old_it_is() {
         let limits = Limits { messages: 4, ttl_ms: 10 };
         let mut log = Log::new(EPOCH);
-        let none = log.since(log.position(), 0, &limits, 0).unwrap();
+        let none = log.since(log.position(), 0, &limits, 0, 0).unwrap();
         assert_eq!((none.messages, none.bytes), (0, 0));
-        log.append(b"frame", 0, &limits);
+        log.append(&[b"frame"], 0, &limits);
         log.forget(1_000_000, &limits);
         assert_eq!(log.cost(), OVERHEAD, "its memory is given back");
-        assert!(log.since(log.position(), 1_000_000, &limits, 0).is_ok());
+        assert!(log.since(log.position(), 1_000_000, &limits, 0, 0).is_ok());
         let before = Position { epoch: EPOCH, offset: 0 };
-        assert_eq!(log.since(before, 1_000_000, &limits, 9).err(), Some(NotRecovered::Gone));
+        assert_eq!(log.since(before, 1_000_000, &limits, 9, 99).err(), Some(NotRecovered::Gone));
         let other = Position { epoch: Epoch::new(8), offset: 1 };
-        assert_eq!(log.since(other, 0, &limits, 9).err(), Some(NotRecovered::UnknownEpoch));
+        assert_eq!(log.since(other, 0, &limits, 9, 99).err(), Some(NotRecovered::UnknownEpoch));
     }
 }

@@ -4,5 +4,6 @@ pub mod category;
 pub mod codes;
 pub mod command;
 pub mod scan;
+pub mod stamp;
 pub mod time;
 pub mod words;
