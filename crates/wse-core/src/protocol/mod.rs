@@ -6,3 +6,6 @@ pub mod command;
 pub mod scan;
 pub mod time;
 pub mod words;
+
+#[cfg(test)]
+mod vectors;
