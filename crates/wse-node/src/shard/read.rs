@@ -268,8 +268,12 @@ impl Inlet<'_> {
             | Command::Subscribe(_)
             | Command::Unsubscribe(_)
             | Command::Publish(_)
-            | Command::PresenceUpdate(_)
-            | Command::Bad(_) => return self.message(EventKind::Text, text.as_bytes()),
+            | Command::PresenceUpdate(_) => return self.message(EventKind::Text, text.as_bytes()),
+            Command::Bad(bad) => {
+                if self.pass() {
+                    self.reply(&words::refused(&bad, self.shared.clock.unix_ms()));
+                }
+            }
             Command::Ping { timestamp } => {
                 if self.pass() {
                     self.reply(&words::pong(&timestamp, self.shared.clock.unix_ms()));
