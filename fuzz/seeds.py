@@ -349,6 +349,15 @@ def command() -> dict[str, bytes]:
         "pong": b'U{"c":"WSE","t":"PONG"}',
         "hello": b'{"p":{"protocol_version":3,"features":{}},"t":"client_hello"}',
         "two-types": b'{"type":"ping","t":"chat"}',
+        "subscribe": b'{"t":"subscription_update","p":{"action":"subscribe","topics":["a","b.*","a"],"recover":true,'
+        b'"recovery":{"a":{"epoch":"deadbeef","offset":7}},"presence":{"x":1}},"cid":"7"}',
+        "subscribe-in-a-group": b'{"t":"subscription","p":{"action":"subscribe","topics":["a"],"queue_group":"g"}}',
+        "unsubscribe": b'{"type":"subscription_update","payload":{"action":"unsubscribe","topics":["a"]}}',
+        "publish": b'{"t":"publish","cid":"7","p":{"topic":"a","data":{"t":"chat","c":"U","p":{"n":1}}}}',
+        "publish-forged": b'{"t":"publish","p":{"topic":"a","data":{"t":"gap","c":"WSE","tp":"a","o":1}}}',
+        "presence": b'{"t":"presence_update","p":{"data":{"status":"away"}}}',
+        "deep-data": b'{"t":"publish","p":{"topic":"a","data":{"x":' + b"[" * 62 + b"]" * 62 + b"}}}",
+        "twice": b'{"t":"publish","p":{"topic":"a","topic":"b","data":{}},"p":{}}',
     }
 
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use wse_core::http::{Head, Response};
 use wse_core::outbox::{Outbox, Run};
-use wse_core::protocol::command::{Command, strip_prefix};
+use wse_core::protocol::command::{ClientMay, Command, strip_prefix};
 use wse_core::protocol::words;
 use wse_core::websocket::Receiver;
 use wse_core::websocket::close::write_close;
@@ -262,13 +262,17 @@ impl Connection {
 
     fn take(&mut self, incoming: &Incoming<'_>, replies: &mut Vec<u8>, closed: &mut Option<u16>) -> Flow {
         match incoming {
-            Incoming::Text(text) => match Command::parse(strip_prefix(text)) {
+            Incoming::Text(text) => match Command::parse(strip_prefix(text), ClientMay::default()) {
                 Command::Application if self.world.room == 0 => return Flow::Pause,
                 Command::Application => self.world.room -= 1,
                 Command::Ping { timestamp } => {
                     self.reply(replies, Opcode::Text, words::pong(&timestamp, 0).as_bytes());
                 }
-                Command::Pong | Command::ClientHello { .. } | Command::AuthRefresh { .. } => {}
+                Command::Bad(bad) => {
+                    self.reply(replies, Opcode::Text, words::refused(&bad, 0).as_bytes());
+                }
+                // The rest is answered by what is not here, or is no word of a server that allows clients nothing.
+                _ => {}
             },
             Incoming::Binary(_) if self.world.room == 0 => return Flow::Pause,
             Incoming::Binary(_) => self.world.room -= 1,

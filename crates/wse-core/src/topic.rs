@@ -80,6 +80,40 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// A topic or pattern that owns its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OwnedFilter(Box<str>);
+
+impl OwnedFilter {
+    /// Checks the form, as [`Filter::parse`] does.
+    ///
+    /// # Errors
+    /// [`TopicError`] says which rule is broken.
+    pub fn parse(text: &str) -> Result<Self, TopicError> {
+        Filter::parse(text).map(|filter| Self(filter.0.into()))
+    }
+
+    /// Checks the form of a topic to publish to, as [`Filter::parse_exact`] does.
+    ///
+    /// # Errors
+    /// [`TopicError`] says which rule is broken.
+    pub fn parse_exact(text: &str) -> Result<Self, TopicError> {
+        Filter::parse_exact(text).map(|filter| Self(filter.0.into()))
+    }
+
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_filter(&self) -> Filter<'_> {
+        Filter(&self.0)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Greedy matching with one point of return, the latest `*`: at most pattern times topic steps, whatever the stars.
 #[must_use]
 pub fn matches(pattern: &str, topic: &str) -> bool {

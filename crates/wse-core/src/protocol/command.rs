@@ -1,16 +1,33 @@
 //! What a text message from a client is: a word of the protocol, or the application's own.
 
+mod bad;
+mod check;
+mod fields;
+mod presence_update;
+mod publish;
+mod subscription;
+
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memchr;
 use memchr::memmem::Finder;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use self::check::{Broken, check};
+use self::fields::{as_str, kind, name, text};
+use self::subscription::Subscription;
 use super::scan::Members;
+
+pub use self::bad::BadCommand;
+pub use self::check::MAX_DEPTH;
+pub use self::presence_update::PresenceUpdate;
+pub use self::publish::Publish;
+pub use self::subscription::{MAX_TOPICS, Subscribe, Unsubscribe, Wanted};
 
 /// A message as the engine sees it.
 #[derive(Debug, PartialEq)]
-pub enum Command {
+pub enum Command<'a> {
     /// Not ours: handed to the application.
     Application,
     /// `ping {"timestamp"}`: answered with PONG.
@@ -30,6 +47,52 @@ pub enum Command {
         /// The token, if it is a text.
         token: Option<String>,
     },
+    /// `subscription_update` with the action `subscribe`.
+    Subscribe(Subscribe),
+    /// `subscription_update` with the action `unsubscribe`.
+    Unsubscribe(Unsubscribe),
+    /// `publish`.
+    Publish(Publish<'a>),
+    /// `presence_update`.
+    PresenceUpdate(PresenceUpdate<'a>),
+    /// One of the last four that can't be obeyed.
+    Bad(BadCommand),
+}
+
+/// What clients may do themselves. The commands for the rest are no words of the protocol: they reach the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientMay {
+    /// `client_subscriptions`: subscribe, unsubscribe, and say what others see of them.
+    pub subscribe: bool,
+    /// `client_publish`.
+    pub publish: bool,
+}
+
+/// What a client calls a command, so that it knows the answer: `cid`, 1 to 128 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cid(Box<str>);
+
+/// The longest `cid`, in bytes.
+pub const MAX_CID_BYTES: usize = 128;
+
+impl Cid {
+    /// The text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn read(value: Option<&str>) -> Result<Option<Self>, BadCommand> {
+        let Some(value) = value.filter(|value| *value != "null") else { return Ok(None) };
+        match text(value) {
+            None => Err(BadCommand::action(format!("cid must be a text, and is {}", kind(value)))),
+            Some(cid) if (1..=MAX_CID_BYTES).contains(&cid.len()) => Ok(Some(Self(cid.into()))),
+            Some(cid) => {
+                let len = cid.len();
+                Err(BadCommand::action(format!("cid must have 1 to {MAX_CID_BYTES} bytes, and has {len}")))
+            }
+        }
+    }
 }
 
 /// Removes the prefix that old clients put before JSON (`WSE{`, `S{`, `U{`).
@@ -50,14 +113,14 @@ pub fn prefix_len(text: &[u8]) -> usize {
     }
 }
 
-impl Command {
+impl<'a> Command<'a> {
     /// Looks for the type of a message, and parses the rest only if it may be one of ours.
     ///
     /// Of members with the same name the last counts, as in Python's `json`, and `t` goes before `type`: what the protocol and the
-    /// application make of a message must not differ.
+    /// application make of a message must not differ. A command to which that matters is refused all the same.
     #[must_use]
     #[inline]
-    pub fn parse(text: &str) -> Self {
+    pub fn parse(text: &'a str, may: ClientMay) -> Self {
         let mut kind = None;
         let mut members = Members::new(text);
         for member in members.by_ref() {
@@ -70,30 +133,136 @@ impl Command {
                 _ => {}
             }
         }
-        let ours = matches!(
-            kind,
-            Some(b"\"ping\"" | b"\"pong\"" | b"\"PONG\"" | b"\"client_hello\"" | b"\"auth_refresh\"")
-        );
-        if ours || (kind.is_some() && may_say_more(text.as_bytes(), members.position())) {
-            return Self::parse_whole(text);
+        let ours = kind.is_some_and(|kind| Word::quoted(kind, may).is_some());
+        if ours || may_say_more(text.as_bytes(), members.position()) {
+            return Self::parse_whole(text, may);
         }
         Self::Application
     }
 
-    /// Decides with a whole parser; what is not JSON after all is the application's.
-    fn parse_whole(text: &str) -> Self {
-        let Ok(message) = serde_json::from_str::<Map<String, Value>>(text) else { return Self::Application };
-        let kind = message.get("t").or_else(|| message.get("type")).and_then(Value::as_str);
-        let p = || message.get("p").or_else(|| message.get("payload")).unwrap_or(&Value::Null);
-        match kind {
-            Some("ping") => Self::Ping { timestamp: p()["timestamp"].clone() },
-            Some("pong" | "PONG") => Self::Pong,
-            Some("client_hello") => {
-                Self::ClientHello { protocol_version: p()["protocol_version"].as_u64().unwrap_or(1) }
-            }
-            Some("auth_refresh") => Self::AuthRefresh { token: p()["token"].as_str().map(ToOwned::to_owned) },
-            _ => Self::Application,
+    /// Decides with a look at all of the message.
+    fn parse_whole(text: &'a str, may: ClientMay) -> Self {
+        let envelope = Envelope::read(text);
+        let Some(word) = envelope.word(may) else { return Self::Application };
+        match check(text) {
+            Ok(()) => envelope.command(word).unwrap_or_else(Self::Bad),
+            // What is not JSON after all is the application's, unless it was meant for nobody but the server.
+            Err(Broken::NoJson(_)) if !word.is_order() => Self::Application,
+            Err(broken) => Self::Bad(BadCommand::action(broken.to_string())),
         }
+    }
+}
+
+/// The types of messages that are for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Ping,
+    Pong,
+    ClientHello,
+    AuthRefresh,
+    Subscription,
+    Publish,
+    PresenceUpdate,
+}
+
+impl Word {
+    /// The word that a type with its quotes is.
+    #[inline]
+    fn quoted(kind: &[u8], may: ClientMay) -> Option<Self> {
+        let word = match kind {
+            b"\"ping\"" => Self::Ping,
+            b"\"pong\"" | b"\"PONG\"" => Self::Pong,
+            b"\"client_hello\"" => Self::ClientHello,
+            b"\"auth_refresh\"" => Self::AuthRefresh,
+            b"\"subscription_update\"" | b"\"subscription\"" => Self::Subscription,
+            b"\"publish\"" => Self::Publish,
+            b"\"presence_update\"" => Self::PresenceUpdate,
+            _ => return None,
+        };
+        match word {
+            Self::Subscription | Self::PresenceUpdate if !may.subscribe => None,
+            Self::Publish if !may.publish => None,
+            word => Some(word),
+        }
+    }
+
+    /// Whether it asks for something to be done, so that a mistake in it is worth an answer.
+    fn is_order(self) -> bool {
+        matches!(self, Self::Subscription | Self::Publish | Self::PresenceUpdate)
+    }
+}
+
+/// The members of a message that decide what it is, as they are written.
+#[derive(Debug, Default)]
+struct Envelope<'a> {
+    t: Option<&'a str>,
+    long_t: Option<&'a str>,
+    p: Option<&'a str>,
+    long_p: Option<&'a str>,
+    cid: Option<&'a str>,
+    /// One of them came twice.
+    repeated: Option<&'static str>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(text: &'a str) -> Self {
+        let mut envelope = Self::default();
+        for member in Members::new(text) {
+            let (place, name) = match &*name(member.key) {
+                "t" => (&mut envelope.t, "t"),
+                "type" => (&mut envelope.long_t, "type"),
+                "p" => (&mut envelope.p, "p"),
+                "payload" => (&mut envelope.long_p, "payload"),
+                "cid" => (&mut envelope.cid, "cid"),
+                _ => continue,
+            };
+            if place.replace(as_str(member.value)).is_some() {
+                envelope.repeated = Some(name);
+            }
+        }
+        envelope
+    }
+
+    fn word(&self, may: ClientMay) -> Option<Word> {
+        let kind = self.t.or(self.long_t)?;
+        if kind.contains('\\') {
+            let meant: Cow<'_, str> = text(kind)?;
+            return Word::quoted(format!("\"{meant}\"").as_bytes(), may);
+        }
+        Word::quoted(kind.as_bytes(), may)
+    }
+
+    /// The command, of a text that is JSON.
+    fn command(&self, word: Word) -> Result<Command<'a>, BadCommand> {
+        let p = self.p.or(self.long_p);
+        if word.is_order() {
+            return self.order(word, p);
+        }
+        let p: Value = p.and_then(|p| serde_json::from_str(p).ok()).unwrap_or_default();
+        Ok(match word {
+            Word::Ping => Command::Ping { timestamp: p["timestamp"].clone() },
+            Word::ClientHello => {
+                Command::ClientHello { protocol_version: p["protocol_version"].as_u64().unwrap_or(1) }
+            }
+            Word::AuthRefresh => Command::AuthRefresh { token: p["token"].as_str().map(ToOwned::to_owned) },
+            _ => Command::Pong,
+        })
+    }
+
+    fn order(&self, word: Word, p: Option<&'a str>) -> Result<Command<'a>, BadCommand> {
+        if let Some(name) = self.repeated {
+            return Err(BadCommand::action(format!("the message has the field \"{name}\" twice")));
+        }
+        let cid = Cid::read(self.cid)?;
+        let command = match word {
+            Word::Publish => Publish::parse(p, cid.clone()).map(Command::Publish),
+            Word::PresenceUpdate => PresenceUpdate::parse(p, cid.clone()).map(Command::PresenceUpdate),
+            _ => Subscription::parse(p, cid.clone()).map(|subscription| match subscription {
+                Subscription::Subscribe(subscribe) => Command::Subscribe(subscribe),
+                Subscription::Unsubscribe(unsubscribe) => Command::Unsubscribe(unsubscribe),
+            }),
+        };
+        command.map_err(|bad| BadCommand { cid, ..bad })
     }
 }
 
@@ -106,76 +275,4 @@ fn may_say_more(text: &[u8], read: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    #[test]
-    fn our_words_in_short_and_long_form() {
-        assert_eq!(
-            Command::parse(r#"{"t":"ping","p":{"timestamp":12}}"#),
-            Command::Ping { timestamp: json!(12) }
-        );
-        assert_eq!(
-            Command::parse(r#"{"type":"ping","payload":{"timestamp":"a"}}"#),
-            Command::Ping { timestamp: json!("a") }
-        );
-        assert_eq!(Command::parse(r#"{"c":"WSE","t":"ping"}"#), Command::Ping { timestamp: Value::Null });
-        assert_eq!(Command::parse(r#"{"t":"PONG"}"#), Command::Pong);
-        let hello = r#"{"p":{"protocol_version":3,"features":{}},"t":"client_hello"}"#;
-        assert_eq!(Command::parse(hello), Command::ClientHello { protocol_version: 3 });
-    }
-
-    #[test]
-    fn a_fresh_token_is_a_text() {
-        let token = |text: &str| Command::AuthRefresh { token: Some(text.to_owned()) };
-        assert_eq!(Command::parse(r#"{"t":"auth_refresh","p":{"token":"a.b.c"}}"#), token("a.b.c"));
-        assert_eq!(Command::parse(r#"{"payload":{"token":"x"},"type":"auth_refresh"}"#), token("x"));
-        for p in ["7", "null", "{}", "[\"token\"]", r#"{"token":7}"#, r#"{"token":["a"]}"#] {
-            let text = format!(r#"{{"t":"auth_refresh","p":{p}}}"#);
-            assert_eq!(Command::parse(&text), Command::AuthRefresh { token: None }, "{text}");
-        }
-        assert_eq!(Command::parse(r#"{"t":"auth_refresh"}"#), Command::AuthRefresh { token: None });
-    }
-
-    #[test]
-    fn everything_else_is_the_applications() {
-        for text in [
-            r#"{"t":"chat","type":"ping"}"#,
-            r#"{"p":{"t":"ping"}}"#,
-            r#"{"t":"ping","p":{broken}}"#,
-            r#"["t","ping"]"#,
-            "ping",
-            "{}",
-            "",
-        ] {
-            assert_eq!(Command::parse(text), Command::Application, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_last_of_two_types_counts() {
-        assert_eq!(Command::parse(r#"{"t":"ping","t":"chat"}"#), Command::Application);
-        assert_eq!(Command::parse(r#"{"t":"chat","t":"PONG"}"#), Command::Pong);
-        assert_eq!(Command::parse(r#"{"t":"chat","\u0074":"pong"}"#), Command::Pong);
-        assert_eq!(Command::parse(r#"{"t":"p\u006fng"}"#), Command::Pong);
-        assert_eq!(Command::parse(r#"{"t":"chat","p":{"t":"ping"}}"#), Command::Application);
-    }
-
-    #[test]
-    fn old_prefixes_are_ignored() {
-        assert_eq!(strip_prefix("WSE{\"t\":1}"), "{\"t\":1}");
-        assert_eq!(strip_prefix("U{}"), "{}");
-        assert_eq!(strip_prefix("S{}"), "{}");
-        assert_eq!(strip_prefix("Us{}"), "Us{}");
-        assert_eq!(strip_prefix("hello"), "hello");
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics(text in "\\PC{0,80}") {
-            let _ = Command::parse(strip_prefix(&text));
-        }
-    }
-}
+mod tests;

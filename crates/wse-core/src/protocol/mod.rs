@@ -7,3 +7,6 @@ pub mod scan;
 pub mod stamp;
 pub mod time;
 pub mod words;
+
+#[cfg(test)]
+mod vectors;

@@ -165,6 +165,60 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// The items of the list in `text`, as they are written; ends early where the text is no list.
+#[derive(Clone, Debug)]
+pub struct Elements<'a>(Members<'a>);
+
+impl<'a> Elements<'a> {
+    /// Begins at the first character that is not white space.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        let text = text.as_bytes();
+        let mut cursor = Members { text, at: 0, state: State::First };
+        cursor.skip_space();
+        if text.get(cursor.at) == Some(&b'[') {
+            cursor.at += 1;
+        } else {
+            cursor.state = State::Broken;
+        }
+        Self(cursor)
+    }
+
+    fn item(&mut self) -> Option<&'a [u8]> {
+        let Self(cursor) = self;
+        cursor.skip_space();
+        let start = cursor.at;
+        if cursor.state == State::First && cursor.text.get(start) == Some(&b']') {
+            return None;
+        }
+        cursor.skip_value()?;
+        let item = &cursor.text[start..cursor.at];
+        cursor.skip_space();
+        cursor.state = match cursor.text.get(cursor.at)? {
+            b',' => State::Next,
+            b']' => State::Whole,
+            _ => return None,
+        };
+        cursor.at += 1;
+        Some(item)
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if matches!(self.0.state, State::Whole | State::Broken) {
+            return None;
+        }
+        let item = self.item();
+        if item.is_none() {
+            self.0.state = State::Broken;
+        }
+        item
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,9 +262,18 @@ mod tests {
         }
 
         #[test]
+        fn the_same_items_as_a_parser_finds(values in prop::collection::vec(json(), 0..6), pretty: bool) {
+            let list = Value::from(values.clone());
+            let text = if pretty { serde_json::to_string_pretty(&list) } else { serde_json::to_string(&list) }.unwrap();
+            let items: Vec<Value> = Elements::new(&text).map(|item| serde_json::from_slice(item).unwrap()).collect();
+            prop_assert_eq!(items, serde_json::from_str::<Vec<Value>>(&text).unwrap());
+        }
+
+        #[test]
         fn no_text_panics_or_loops(text in "\\PC{0,60}|[{}\\[\\]\",:\\\\a1 ]{0,60}") {
             let mut members = Members::new(&text);
             prop_assert!(members.by_ref().count() <= text.len());
+            prop_assert!(Elements::new(&text).count() <= text.len());
         }
     }
 

@@ -1,12 +1,43 @@
 //! The messages that the server itself says, as text.
 
+mod answer;
+mod gap;
+
 use serde_json::json;
 
 use super::codes::ErrorCode;
 use super::time::iso8601;
 
+pub use self::answer::{Failed, Recovery, published, refused, subscription_update};
+pub use self::gap::Gap;
+
 /// The version of the client protocol that this server speaks.
 pub const PROTOCOL_VERSION: u64 = 1;
+
+/// Whether a type of message is one that the server says: no client may publish such.
+#[must_use]
+pub fn is_servers(kind: &str) -> bool {
+    matches!(
+        kind,
+        "server_ready"
+            | "server_hello"
+            | "ping"
+            | "pong"
+            | "PONG"
+            | "error"
+            | "rate_limit_warning"
+            | "reconnect"
+            | "token_expiring"
+            | "auth_refresh"
+            | "subscription_update"
+            | "subscription"
+            | "publish"
+            | "presence_join"
+            | "presence_leave"
+            | "presence_update"
+            | "gap"
+    )
+}
 
 /// The system ping, for clients that said `client_hello`.
 #[must_use]

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use wse_core::ConnId;
 use wse_core::protocol::codes::ErrorCode;
-use wse_core::protocol::command::{Command, strip_prefix};
+use wse_core::protocol::command::{ClientMay, Command, strip_prefix};
 use wse_core::protocol::words;
 use wse_core::rate::Verdict;
 use wse_core::websocket::deflate::Inflater;
@@ -263,8 +263,17 @@ impl Inlet<'_> {
     }
 
     fn text(&mut self, text: &str) -> Flow {
-        match Command::parse(strip_prefix(text)) {
-            Command::Application => return self.message(EventKind::Text, text.as_bytes()),
+        match Command::parse(strip_prefix(text), ClientMay::default()) {
+            Command::Application
+            | Command::Subscribe(_)
+            | Command::Unsubscribe(_)
+            | Command::Publish(_)
+            | Command::PresenceUpdate(_) => return self.message(EventKind::Text, text.as_bytes()),
+            Command::Bad(bad) => {
+                if self.pass() {
+                    self.reply(&words::refused(&bad, self.shared.clock.unix_ms()));
+                }
+            }
             Command::Ping { timestamp } => {
                 if self.pass() {
                     self.reply(&words::pong(&timestamp, self.shared.clock.unix_ms()));
