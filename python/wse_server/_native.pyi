@@ -1,12 +1,19 @@
 """The native module: the engine in Rust."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, Self, TypeAlias, final
 
-from wse_server.types import ConnectionInfo, DrainResult, Event, HealthSnapshot, SubscribeResult
+from wse_server.types import (
+    ConnectionInfo,
+    DrainResult,
+    Event,
+    HealthSnapshot,
+    RecoveryResult,
+    SubscribeResult,
+)
 
-__all__ = ["RustWSEServer", "__version__", "rust_jwt_decode", "rust_jwt_encode"]
+__all__ = ["Position", "RustWSEServer", "__version__", "rust_jwt_decode", "rust_jwt_encode"]
 
 __version__: str
 
@@ -14,6 +21,18 @@ __version__: str
 _Topics: TypeAlias = list[str] | tuple[str, ...] | AbstractSet[str]
 _Text: TypeAlias = str | bytes
 _Algorithm: TypeAlias = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+@final
+class Position:
+    def __new__(cls, epoch: str, offset: int) -> Self: ...
+    @property
+    def epoch(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class RustWSEServer:
@@ -140,13 +159,13 @@ class RustWSEServer:
     def send_bytes(self, conn_id: str, data: bytes) -> None: ...
     def broadcast_all(self, message: _Text) -> None: ...
     def broadcast_all_bytes(self, data: bytes) -> None: ...
-    def broadcast_local(self, topic: str, message: _Text) -> None: ...
+    def broadcast_local(self, topic: str, message: _Text) -> Position | None: ...
     def broadcast(
         self, topic: str, message: _Text, *, wait: Literal["local", "stored"] = "local", timeout: float = 10.0
-    ) -> None: ...
+    ) -> Position | None: ...
     def broadcast_many(
         self, topic: str, messages: list[str] | list[bytes] | list[_Text] | tuple[_Text, ...]
-    ) -> None: ...
+    ) -> Position | None: ...
     def subscribe_connection(
         self,
         conn_id: str,
@@ -155,6 +174,15 @@ class RustWSEServer:
         queue_group: str | None = None,
         timeout: float = 1.0,
     ) -> SubscribeResult: ...
+    def subscribe_with_recovery(
+        self,
+        conn_id: str,
+        topics: _Topics,
+        recover: bool = False,
+        epoch: str | None = None,
+        offset: int | None = None,
+        positions: Mapping[str, Position | tuple[str, int]] | None = None,
+    ) -> RecoveryResult: ...
     def unsubscribe_connection(self, conn_id: str, topics: _Topics | None = None) -> None: ...
     def set_topic_acl(
         self, conn_id: str, allow: _Topics | None = None, deny: _Topics | None = None

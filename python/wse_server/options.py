@@ -150,8 +150,7 @@ class ServerOptions(TypedDict, total=False):
     slow_client: Literal["heal", "gap", "close"]
     """What happens to a client that is further behind than `max_outbound_queue_bytes`.
 
-    Default: "heal". Unit: policy. Allowed: 'heal', 'gap' or 'close'. Not built yet: for now it must be 'heal'
-    or 'close'. 'heal' is accepted and acts as 'close'.
+    Default: "heal". Unit: policy. Allowed: 'heal', 'gap' or 'close'.
     """
     compression: Literal["off", "shared", "full"]
     """How permessage-deflate (RFC 7692) is negotiated with clients that offer it.
@@ -186,7 +185,7 @@ class ServerOptions(TypedDict, total=False):
     recovery_enabled: bool
     """Whether topics keep a history from which a client that comes back is sent what it missed.
 
-    Default: False. Unit: switch. Allowed: True or False. Not built yet: for now it must be False.
+    Default: False. Unit: switch. Allowed: True or False.
     """
     recovery_buffer_size: int
     """How many messages of a topic are kept, rounded up to a power of two.
@@ -636,15 +635,15 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=("heal", "gap", "close"),
         nullable=False,
-        for_now=(
-            "Not built yet: for now it must be 'heal' or 'close'. 'heal' is accepted and acts as 'close'."
-        ),
+        for_now=None,
         group="Limits of one client",
         summary="What happens to a client that is further behind than `max_outbound_queue_bytes`.",
         advice=(
             '"heal" drops its backlog and replays it from the topic\'s history once the client reads again, '
             'or tells it what is missing where there is no history. "gap" always tells it what is missing. '
-            '"close" ends the connection with 4408, and the client comes back. None of them is silent.'
+            '"close" ends the connection with 4408, and the client comes back. None of them is silent. What '
+            "was sent to one client alone can't be replayed: too much of that closes with 4408 under each "
+            "policy."
         ),
     ),
     Option(
@@ -774,7 +773,7 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=(),
         nullable=False,
-        for_now="Not built yet: for now it must be False.",
+        for_now=None,
         group="History",
         summary="Whether topics keep a history from which a client that comes back is sent what it missed.",
         advice=(
@@ -851,9 +850,9 @@ OPTIONS: tuple[Option, ...] = (
         group="History",
         summary="How many bytes the histories of all topics may hold together.",
         advice=(
-            "When they would hold more, the least recently used topics lose their history first. Watch "
-            "`recovery_total_bytes` in the health snapshot and raise the budget, or lower `recovery_ttl`, "
-            "when it stays above 80 % of it."
+            "When they would hold more, the least recently used topics lose their history first: with their "
+            "epoch where nobody is subscribed, else their messages only. Watch `recovery_total_bytes` in the "
+            "health snapshot and raise the budget, or lower `recovery_ttl`, when it stays above 80 % of it."
         ),
     ),
     Option(

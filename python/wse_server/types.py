@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, TypedDict
 
-__all__ = ["ConnectionInfo", "DrainResult", "Event", "HealthSnapshot", "SubscribeResult"]
+__all__ = ["ConnectionInfo", "DrainResult", "Event", "HealthSnapshot", "RecoveryResult", "SubscribeResult", "TopicRecovery"]
 
 Event: TypeAlias = tuple[Literal["connect", "auth_connect", "msg", "raw", "bin", "disconnect"], str, Any]
 """One event of `drain_inbound`: its kind, the id of the connection, and what belongs to the kind.
@@ -51,6 +51,32 @@ class SubscribeResult(TypedDict):
     """The others, each with the reason."""
     confirmed: bool
     """Whether every reachable node of the cluster knows; on a single node always True."""
+
+
+class TopicRecovery(TypedDict):
+    """Where one topic stands, and whether what was missed is on its way."""
+
+    epoch: str | None
+    """Names the memory that counts the messages; None without history."""
+    offset: int | None
+    """The last message at this moment: with `epoch` the position to go on from. None without history."""
+    recoverable: bool
+    """Whether the topic has history."""
+    recovered: bool
+    """Whether every message after the position that was given is on its way."""
+    count: int
+    """How many messages are replayed."""
+
+
+class RecoveryResult(TypedDict):
+    """The answer of `subscribe_with_recovery`."""
+
+    recovered: bool
+    """Whether every topic of the call is recovered."""
+    topics: dict[str, TopicRecovery]
+    """The topics that the connection has now."""
+    refused: dict[str, str]
+    """The others, each with the reason."""
 
 
 class DrainResult(TypedDict):
@@ -101,6 +127,16 @@ class HealthSnapshot(TypedDict):
     """Clients closed because they were too far behind."""
     slow_consumer_cuts: int
     """Clients of those to whom not even the close frame could be written."""
+    slow_clients: int
+    """Clients that miss something at this moment because they read too slowly."""
+    slow_client_backlogs: int
+    """How often a client's backlog was dropped because it read too slowly."""
+    slow_client_messages_dropped: int
+    """Messages that such clients did not get when it was their turn."""
+    slow_client_messages_replayed: int
+    """Of those, the ones that were sent again from a topic's history."""
+    slow_client_gaps: int
+    """Notices that told such clients what they miss."""
     accept_pauses: int
     """How often accepting had to pause because the process had no file descriptors left."""
     recovery_enabled: bool

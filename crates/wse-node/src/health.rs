@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde_json::json;
 
+use crate::histories::Histories;
 use crate::shared::{Shared, random_u64};
 use crate::stats::Totals;
 
@@ -22,6 +23,20 @@ pub struct Health {
     pub draining: bool,
     /// Whether topics have history.
     pub recovery_enabled: bool,
+    /// Topics with a history.
+    pub recovery_topics: usize,
+    /// Bytes of all histories.
+    pub recovery_bytes: usize,
+    /// Clients that miss something at this moment because they read too slowly.
+    pub slow_clients: u64,
+    /// Times that a client's backlog was dropped.
+    pub slow_client_backlogs: u64,
+    /// Messages that such clients did not get when it was their turn.
+    pub slow_client_dropped: u64,
+    /// Of those, the ones that were sent again from a history.
+    pub slow_client_replayed: u64,
+    /// Notices of a gap.
+    pub slow_client_gaps: u64,
     /// Whether presence is tracked.
     pub presence_enabled: bool,
     /// Topics that somebody is subscribed to.
@@ -36,7 +51,15 @@ pub struct Health {
 
 impl Health {
     pub(crate) fn of(shared: &Shared) -> Self {
+        let laggards = &shared.laggards;
         Self {
+            recovery_topics: shared.histories.as_ref().map_or(0, Histories::count),
+            recovery_bytes: shared.histories.as_ref().map_or(0, Histories::bytes),
+            slow_clients: laggards.now.load(Relaxed),
+            slow_client_backlogs: laggards.fell_behind.load(Relaxed),
+            slow_client_dropped: laggards.dropped.load(Relaxed),
+            slow_client_replayed: laggards.replayed.load(Relaxed),
+            slow_client_gaps: laggards.gaps.load(Relaxed),
             connections: shared.connections.load(Relaxed),
             inbound_queue_depth: shared.events.depth(),
             inbound_dropped: shared.events.dropped(),
@@ -62,8 +85,8 @@ impl Health {
             "uptime_secs": self.uptime_secs,
             "draining": self.draining,
             "recovery_enabled": self.recovery_enabled,
-            "recovery_topic_count": 0,
-            "recovery_total_bytes": 0,
+            "recovery_topic_count": self.recovery_topics,
+            "recovery_total_bytes": self.recovery_bytes,
             "cluster_connected": false,
             "cluster_peer_count": 0,
             "cluster_messages_sent": 0,
@@ -90,6 +113,11 @@ impl Health {
             "rate_limited": totals.rate_limited,
             "slow_consumer_drops": totals.slow_consumer_drops,
             "slow_consumer_cuts": totals.cut,
+            "slow_clients": self.slow_clients,
+            "slow_client_backlogs": self.slow_client_backlogs,
+            "slow_client_messages_dropped": self.slow_client_dropped,
+            "slow_client_messages_replayed": self.slow_client_replayed,
+            "slow_client_gaps": self.slow_client_gaps,
             "accept_pauses": totals.accept_pauses,
         })
     }

@@ -10,6 +10,7 @@ use std::sync::mpsc::SyncSender;
 use mio::net::TcpStream;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use wse_core::ConnId;
+use wse_core::history::Replay;
 use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader};
 
@@ -27,14 +28,23 @@ pub(crate) const MANY_CAPACITY: usize = 256 * 1024;
 /// One thing to do; ranges lie in the bytes that came with it.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// Frames for all who listen.
-    Publish { audience: Arc<Audience>, start: u32, end: u32, messages: u32, twins: Option<Box<Twins>> },
+    /// Frames for all who listen. `first` is the offset of the first message; 0 for those of a topic without history.
+    Publish {
+        audience: Arc<Audience>,
+        start: u32,
+        end: u32,
+        messages: u32,
+        first: u64,
+        twins: Option<Box<Twins>>,
+    },
     /// Frames for one connection.
     Send { conn: ConnId, start: u32, end: u32 },
     /// The last frame for one connection, and the end of it.
     Close { conn: ConnId, start: u32, end: u32 },
     /// From here on the connection receives what the channel gets.
     Subscribe { conn: ConnId, channel: u64 },
+    /// Here a connection that missed messages of a topic gets what there is of them.
+    Replay(Box<Replaying>),
     /// From here on no more.
     Unsubscribe { conn: ConnId, channel: u64 },
     /// A new socket from the thread that accepts.
@@ -47,6 +57,20 @@ pub(crate) enum Entry {
     Farewell(ConnId),
     /// There is room for events again.
     Resume,
+}
+
+/// Messages of a topic that one connection missed, in their place among those that follow.
+#[derive(Debug)]
+pub(crate) struct Replaying {
+    pub(crate) conn: ConnId,
+    pub(crate) topic: Arc<str>,
+    /// The first message that it missed.
+    pub(crate) first: u64,
+    /// Which healing of the connection it belongs to; 0 for a replay that was asked for.
+    pub(crate) round: u32,
+    /// A frame that goes before them: it tells which are lost.
+    pub(crate) notice: Vec<u8>,
+    pub(crate) replay: Replay,
 }
 
 /// A message in the pieces that make its payload.
@@ -109,30 +133,38 @@ impl State {
         (start, self.bytes.len() as u32)
     }
 
-    /// Adds a message for an audience.
-    pub(crate) fn publish(&mut self, to: &Arc<Audience>, message: Message<'_>, squeezed: Option<&Squeezed>) {
+    /// Adds a message for an audience; `offset` is its place in the topic's history, 0 without one.
+    pub(crate) fn publish(
+        &mut self,
+        to: &Arc<Audience>,
+        message: Message<'_>,
+        squeezed: Option<&Squeezed>,
+        offset: u64,
+    ) {
         let (start, end) = self.frame(message);
-        match (self.entries.last_mut(), squeezed) {
-            (Some(Entry::Publish { audience, end: last, messages, twins: None, .. }), None)
-                if Arc::ptr_eq(audience, to) =>
-            {
-                *last = end;
-                *messages += 1;
+        if let Some(Entry::Publish { audience, end: last, messages, first, twins, .. }) = self.entries.last_mut()
+            && Arc::ptr_eq(audience, to)
+            && (offset == 0 || *first + u64::from(*messages) == offset)
+            && twins.as_ref().map_or(0, |twins| twins.windows()) == squeezed.map_or(0, Squeezed::windows)
+        {
+            *last = end;
+            *messages += 1;
+            if let (Some(twins), Some(squeezed)) = (twins, squeezed) {
+                self.lanes.append(twins, squeezed, message.head);
             }
-            (
-                Some(Entry::Publish { audience, end: last, messages, twins: Some(twins), .. }),
-                Some(squeezed),
-            ) if Arc::ptr_eq(audience, to) && twins.windows() == squeezed.windows() => {
-                *last = end;
-                *messages += 1;
-                self.lanes.append(twins, squeezed);
-            }
-            (_, squeezed) => {
-                let twins = squeezed.map(|squeezed| Box::new(self.lanes.add(squeezed)));
-                let audience = to.clone();
-                self.entries.push(Entry::Publish { audience, start, end, messages: 1, twins });
-            }
+            return;
         }
+        let twins = squeezed
+            .filter(|squeezed| squeezed.windows() != 0)
+            .map(|squeezed| Box::new(self.lanes.add(squeezed, message.head)));
+        self.entries.push(Entry::Publish {
+            audience: to.clone(),
+            start,
+            end,
+            messages: 1,
+            first: offset,
+            twins,
+        });
     }
 
     /// Adds a message for one connection.
@@ -189,28 +221,34 @@ impl Inbox {
         Ok(())
     }
 
-    /// Puts something in, waiting until there is room.
-    pub(crate) fn put(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
-        self.put_below(CAPACITY, put)
-    }
-
     /// Puts many messages in at once, waiting until there is room for such.
     pub(crate) fn put_many(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
-        self.put_below(MANY_CAPACITY, put)
-    }
-
-    fn put_below(&self, capacity: usize, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
         let mut state = self.state.lock();
-        while state.has(capacity) && !state.closed {
-            state.waiting += 1;
-            self.room.wait(&mut state);
-            state.waiting -= 1;
-        }
+        self.wait(&mut state, MANY_CAPACITY);
         if state.closed {
             return Err(Busy::Closed);
         }
         self.finish(state, put);
         Ok(())
+    }
+
+    /// Whether something can be put in without waiting.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        state.closed || !state.is_full()
+    }
+
+    /// Waits until there is room: below [`CAPACITY`] or [`MANY_CAPACITY`].
+    pub(crate) fn wait_for_room(&self, capacity: usize) {
+        self.wait(&mut self.state.lock(), capacity);
+    }
+
+    fn wait(&self, state: &mut MutexGuard<'_, State>, capacity: usize) {
+        while state.has(capacity) && !state.closed {
+            state.waiting += 1;
+            self.room.wait(state);
+            state.waiting -= 1;
+        }
     }
 
     /// Puts something small in without regard to the limit: what is bounded by the number of connections and must not wait.

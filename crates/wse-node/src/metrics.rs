@@ -6,6 +6,7 @@
 use std::fmt::{Display, Write};
 
 use crate::health::Health;
+use crate::histories::Outcomes;
 use crate::shared::Shared;
 use crate::stats::{Closes, Distribution, SIZES, TIMES};
 
@@ -18,6 +19,7 @@ pub(crate) struct Metrics {
     writes: Distribution,
     handshakes: Distribution,
     busiest: Vec<(String, u64)>,
+    recoveries: [(&'static str, u64); 5],
 }
 
 impl Metrics {
@@ -30,6 +32,7 @@ impl Metrics {
             writes: Distribution::default(),
             handshakes: Distribution::default(),
             busiest: Vec::new(),
+            recoveries: Outcomes::counts(None),
         }
     }
 
@@ -42,6 +45,7 @@ impl Metrics {
             writes: Distribution::of(stats().map(|stats| &stats.writes)),
             handshakes: Distribution::of(stats().map(|stats| &stats.handshakes)),
             busiest: shared.topics.busiest(),
+            recoveries: Outcomes::counts(shared.histories.as_ref().map(|histories| &histories.outcomes)),
         }
     }
 
@@ -61,6 +65,10 @@ impl Metrics {
                 Some(code) => page.labelled("wse_closes_total", "code", code, count),
                 None => page.labelled("wse_closes_total", "code", "other", count),
             }
+        }
+        page.head("wse_recoveries_total", "counter", "Recoveries that clients asked for, by what became of them.");
+        for (outcome, count) in &self.recoveries {
+            page.labelled("wse_recoveries_total", "outcome", outcome, count);
         }
         page.head(
             "wse_topic_messages_total",
@@ -94,8 +102,13 @@ impl Metrics {
             u8::from(health.draining),
         );
         page.gauge("wse_uptime_seconds", "Seconds since the server started.", health.uptime_secs);
-        page.gauge("wse_recovery_topics", "Topics with a history.", 0);
-        page.gauge("wse_recovery_bytes", "Bytes of all histories.", 0);
+        page.gauge(
+            "wse_slow_clients",
+            "Clients that miss something now because they read too slowly.",
+            health.slow_clients,
+        );
+        page.gauge("wse_recovery_topics", "Topics with a history.", health.recovery_topics);
+        page.gauge("wse_recovery_bytes", "Bytes of all histories.", health.recovery_bytes);
         page.gauge("wse_presence_topics", "Topics with somebody present.", 0);
         page.gauge("wse_presence_users", "Users present, summed over topics.", 0);
     }
@@ -142,6 +155,26 @@ impl Metrics {
                 "wse_slow_consumer_cuts_total",
                 "Connections cut because not even a close frame could be written.",
                 totals.cut,
+            ),
+            (
+                "wse_slow_client_backlogs_total",
+                "Times that a client's backlog was dropped because it read too slowly.",
+                health.slow_client_backlogs,
+            ),
+            (
+                "wse_slow_client_messages_dropped_total",
+                "Messages that such clients did not get when it was their turn.",
+                health.slow_client_dropped,
+            ),
+            (
+                "wse_slow_client_messages_replayed_total",
+                "Of those, the ones that were sent again from a history.",
+                health.slow_client_replayed,
+            ),
+            (
+                "wse_slow_client_gaps_total",
+                "Notices that told such clients what they miss.",
+                health.slow_client_gaps,
             ),
             (
                 "wse_accept_pauses_total",

@@ -17,11 +17,12 @@ use wse_core::websocket::upgrade::Policy;
 use crate::clock::Clock;
 use crate::drain::Drains;
 use crate::events::Events;
+use crate::histories::Histories;
 use crate::inbox::{Inbox, Message};
 use crate::keyring::Keyring;
 use crate::people::People;
 use crate::squeeze::{Deflaters, Squeezed, Wire};
-use crate::stats::{Histogram, Stats, Totals};
+use crate::stats::{Histogram, Laggards, Stats, Totals};
 use crate::topics::{Audience, Topics};
 
 /// One shard as the other threads see it.
@@ -47,6 +48,10 @@ pub(crate) struct Shared {
     /// Tells the connection ids of this run from those of others.
     pub(crate) run: u64,
     pub(crate) topics: Topics,
+    /// What of the topics is kept, where anything is.
+    pub(crate) histories: Option<Histories>,
+    /// What became of clients that fell behind.
+    pub(crate) laggards: Laggards,
     pub(crate) events: Arc<Events>,
     pub(crate) pages: Arc<Pages>,
     pub(crate) shards: Vec<ShardHandle>,
@@ -98,6 +103,8 @@ impl Shared {
             rate: Rate { capacity: options.rate_limit_capacity, refill: options.rate_limit_refill },
             proxies: Networks::new(&options.trusted_proxies),
             topics: Topics::new(shards.len()),
+            histories: Histories::of(&options),
+            laggards: Laggards::default(),
             options,
             policy,
             keyring,
@@ -165,6 +172,14 @@ impl Shared {
         }
         let wire = self.shards[usize::from(conn.shard)].people.with(conn, |person| person.wire);
         wire.map_or(0, Wire::windows)
+    }
+
+    /// Compresses what follows the head of a message that is still to be stamped, for these windows, if there are any.
+    pub(crate) fn squeeze_tail(&self, tail: &[u8], windows: u8) -> Option<Squeezed> {
+        (windows != 0).then(|| {
+            self.compressions.fetch_add(u64::from(windows.count_ones()), Ordering::Relaxed);
+            self.deflaters.squeeze_tail(tail, windows)
+        })
     }
 
     /// Compresses a message for these windows, if there are any.

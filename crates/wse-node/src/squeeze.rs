@@ -3,7 +3,9 @@
 //! A publisher's thread does it, not a shard: a megabyte takes milliseconds, and a shard has others to serve.
 
 use parking_lot::Mutex;
-use wse_core::websocket::deflate::{Agreement, Deflater, WORTHWHILE_BYTES, Window};
+use wse_core::websocket::Opcode;
+use wse_core::websocket::deflate::{Agreement, Deflater, StoredBlock, WORTHWHILE_BYTES, Window};
+use wse_core::websocket::frame::ServerHeader;
 
 use crate::inbox::Message;
 
@@ -63,16 +65,32 @@ impl Twins {
 }
 
 /// One message as compressed frames.
+///
+/// One that is still to be stamped is compressed without its head, before its topic is locked: the head goes in front as a block that
+/// deflate stores as it is (RFC 1951, section 3.2.4), and nothing behind it refers back to it.
 #[derive(Debug)]
 pub(crate) struct Squeezed {
     bytes: Vec<u8>,
     twins: Twins,
+    awaits_head: bool,
 }
 
 impl Squeezed {
-    /// The frame for a window.
-    pub(crate) fn frame(&self, window: Window) -> Option<&[u8]> {
-        self.twins.get(window).map(|(start, end)| &self.bytes[start as usize..end as usize])
+    /// Appends the frame for a window; `head` is what a stamped message begins with.
+    fn write(&self, out: &mut Vec<u8>, window: Window, head: &[u8]) -> bool {
+        let Some((start, end)) = self.twins.get(window) else { return false };
+        let bytes = &self.bytes[start as usize..end as usize];
+        if !self.awaits_head {
+            out.extend_from_slice(bytes);
+        } else {
+            let stored = StoredBlock::new(head);
+            out.extend_from_slice(
+                ServerHeader::compressed(Opcode::Text, stored.len() + bytes.len()).as_bytes(),
+            );
+            stored.write(out);
+            out.extend_from_slice(bytes);
+        }
+        true
     }
 
     /// The frame of a message that was made for one window only.
@@ -95,15 +113,14 @@ impl Lanes {
         self.0.as_ref().map_or(0, |lanes| lanes.iter().map(Vec::len).sum())
     }
 
-    /// Adds the twins of a message; where they lie now.
-    pub(crate) fn add(&mut self, squeezed: &Squeezed) -> Twins {
+    /// Adds the twins of a message; where they lie now. `head` is what a stamped message begins with.
+    pub(crate) fn add(&mut self, squeezed: &Squeezed, head: &[u8]) -> Twins {
         let lanes = self.0.get_or_insert_default();
         let mut twins = Twins::default();
         for (index, lane) in lanes.iter_mut().enumerate() {
             let window = Window::at(index);
-            if let Some(frame) = squeezed.frame(window) {
-                let start = lane.len() as u32;
-                lane.extend_from_slice(frame);
+            let start = lane.len() as u32;
+            if squeezed.write(lane, window, head) {
                 twins.set(window, (start, lane.len() as u32));
             }
         }
@@ -111,8 +128,8 @@ impl Lanes {
     }
 
     /// Adds the twins of a message right behind those that were added last, for the same windows.
-    pub(crate) fn append(&mut self, to: &mut Twins, squeezed: &Squeezed) {
-        let added = self.add(squeezed);
+    pub(crate) fn append(&mut self, to: &mut Twins, squeezed: &Squeezed, head: &[u8]) {
+        let added = self.add(squeezed, head);
         for index in 0..Window::COUNT {
             debug_assert_eq!(to.ranges[index].1, added.ranges[index].0, "nothing came between");
             to.ranges[index].1 = added.ranges[index].1;
@@ -143,17 +160,40 @@ impl Deflaters {
             let start = bytes.len() as u32;
             deflater.write_frame(&mut bytes, message.opcode, &[message.head, message.tail]);
             twins.set(window, (start, bytes.len() as u32));
-            let mut pool = self.0[index].lock();
-            if pool.len() < POOLED {
-                pool.push(deflater);
-            }
+            self.give_back(index, deflater);
         }
-        Squeezed { bytes, twins }
+        Squeezed { bytes, twins, awaits_head: false }
+    }
+
+    /// Compresses what follows the head of a message that is still to be stamped, for each of these windows.
+    pub(crate) fn squeeze_tail(&self, tail: &[u8], windows: u8) -> Squeezed {
+        let (mut bytes, mut twins) = (Vec::new(), Twins::default());
+        for index in (0..Window::COUNT).filter(|index| windows & 1 << index != 0) {
+            let window = Window::at(index);
+            let pooled = self.0[index].lock().pop();
+            let mut deflater = pooled.unwrap_or_else(|| Deflater::new(window, false));
+            let squeezed = deflater.deflate(&[tail]);
+            // Where nothing is gained the plain message serves.
+            if squeezed.len() < tail.len() {
+                let start = bytes.len() as u32;
+                bytes.extend_from_slice(squeezed);
+                twins.set(window, (start, bytes.len() as u32));
+            }
+            self.give_back(index, deflater);
+        }
+        Squeezed { bytes, twins, awaits_head: true }
+    }
+
+    fn give_back(&self, index: usize, deflater: Deflater) {
+        let mut pool = self.0[index].lock();
+        if pool.len() < POOLED {
+            pool.push(deflater);
+        }
     }
 }
 
-/// The windows for which a message is worth being compressed.
+/// The windows for which a message of so many bytes is worth being compressed.
 #[inline]
-pub(crate) fn worthwhile(message: &Message<'_>, windows: impl FnOnce() -> u8) -> u8 {
-    if message.len() < WORTHWHILE_BYTES { 0 } else { windows() }
+pub(crate) fn worthwhile(len: usize, windows: impl FnOnce() -> u8) -> u8 {
+    if len < WORTHWHILE_BYTES { 0 } else { windows() }
 }

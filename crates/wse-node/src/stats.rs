@@ -101,6 +101,21 @@ impl Closes {
     }
 }
 
+/// Clients that fell further behind than they may, and what became of their backlogs. It is rare, so all shards write here.
+#[derive(Debug, Default)]
+pub(crate) struct Laggards {
+    /// Clients that miss something at this moment.
+    pub(crate) now: AtomicU64,
+    /// Times that a client's backlog was dropped.
+    pub(crate) fell_behind: AtomicU64,
+    /// Messages that were dropped from backlogs, or not queued for a client that was behind already.
+    pub(crate) dropped: AtomicU64,
+    /// Of those, the ones that were sent again from a history.
+    pub(crate) replayed: AtomicU64,
+    /// Notices of a gap.
+    pub(crate) gaps: AtomicU64,
+}
+
 /// What one shard counts, on cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]

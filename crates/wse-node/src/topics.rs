@@ -100,6 +100,8 @@ impl Keyed for Subscription {
 /// All who are to receive a message of one topic: its own channel and the patterns that mean it.
 #[derive(Debug)]
 pub(crate) struct Audience {
+    /// Empty for all connections.
+    topic: Arc<str>,
     channels: Box<[Arc<Channel>]>,
     /// The state of the patterns for which this was last found to be true.
     state: AtomicU64,
@@ -108,9 +110,24 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    fn new(channels: impl IntoIterator<Item = Arc<Channel>>, state: u64) -> Arc<Self> {
+    fn new(topic: &str, channels: impl IntoIterator<Item = Arc<Channel>>, state: u64) -> Arc<Self> {
         let channels = channels.into_iter().collect();
-        Arc::new(Self { channels, state: AtomicU64::new(state), held: AtomicU64::new(0) })
+        Arc::new(Self {
+            topic: topic.into(),
+            channels,
+            state: AtomicU64::new(state),
+            held: AtomicU64::new(0),
+        })
+    }
+
+    /// The topic; `None` for all connections.
+    pub(crate) fn topic(&self) -> Option<&Arc<str>> {
+        (!self.topic.is_empty()).then_some(&self.topic)
+    }
+
+    /// The channel of those who are subscribed to the topic by its name.
+    pub(crate) fn own_channel(&self) -> Option<u64> {
+        self.channels.first().filter(|channel| channel.is_topic).map(|channel| channel.id)
     }
 
     pub(crate) fn channels(&self) -> &[Arc<Channel>] {
@@ -199,7 +216,7 @@ const REMEMBERED: usize = 8192;
 
 impl Topics {
     pub(crate) fn new(shards: usize) -> Self {
-        let everyone = Audience::new([Channel::new(0, "", None, shards)], 0);
+        let everyone = Audience::new("", [Channel::new(0, "", None, shards)], 0);
         Self {
             shards,
             everyone,
@@ -323,6 +340,16 @@ impl Topics {
         }
     }
 
+    /// The channel of those who are subscribed to a topic by its name.
+    pub(crate) fn own_channel(&self, topic: &str) -> Option<u64> {
+        self.tables.read().topics.get(topic).and_then(|audience| audience.own_channel())
+    }
+
+    /// Whether anybody is subscribed to exactly this topic.
+    pub(crate) fn has_subscribers(&self, topic: &str) -> bool {
+        self.tables.read().topics.contains_key(topic)
+    }
+
     /// Topics with subscribers of their own.
     pub(crate) fn topic_count(&self) -> usize {
         self.tables.read().topics.len()
@@ -422,7 +449,7 @@ impl Tables {
     }
 
     fn build(&self, own: Option<Arc<Channel>>, topic: &str, state: u64) -> Arc<Audience> {
-        Audience::new(own.into_iter().chain(self.matching(topic).into_iter().cloned()), state)
+        Audience::new(topic, own.into_iter().chain(self.matching(topic).into_iter().cloned()), state)
     }
 }
 

@@ -3,6 +3,7 @@
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use wse_node::gate::{Granted, Standing};
 use wse_node::server::ConnectionInfo;
 use wse_node::{Drained, FetchError, StartError};
 
@@ -20,6 +21,41 @@ pub(crate) fn connection_info(py: Python<'_>, info: ConnectionInfo) -> PyResult<
     out.set_item("compressed", info.compressed)?;
     out.set_item("topics", info.topics)?;
     out.set_item("queued_bytes", info.queued_bytes)?;
+    Ok(out)
+}
+
+/// The outcome of a subscription with recovery; `None` of a connection that is not there.
+pub(crate) fn recovery<'py>(
+    py: Python<'py>,
+    topics: &[String],
+    granted: Option<Granted>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let granted = granted.unwrap_or_else(|| Granted {
+        refused: topics.iter().map(|topic| (topic.clone(), "the connection is closed".into())).collect(),
+        ..Granted::default()
+    });
+    let all = PyDict::new(py);
+    for topic in &granted.subscribed {
+        let of = PyDict::new(py);
+        let standing = granted.standing.iter().rev().find(|(name, _)| name == topic).map(|(_, standing)| standing);
+        of.set_item("epoch", standing.map(|standing| standing.position.epoch.to_string()))?;
+        of.set_item("offset", standing.map(|standing| standing.position.offset))?;
+        of.set_item("recoverable", standing.is_some())?;
+        of.set_item("recovered", standing.is_some_and(Standing::recovered))?;
+        of.set_item("count", standing.map_or(0, Standing::count))?;
+        all.set_item(topic, of)?;
+    }
+    let refused = PyDict::new(py);
+    for (topic, reason) in &granted.refused {
+        refused.set_item(topic, reason)?;
+    }
+    let recovered = granted.refused.is_empty()
+        && !granted.standing.is_empty()
+        && granted.standing.iter().all(|(_, standing)| standing.recovered());
+    let out = PyDict::new(py);
+    out.set_item("recovered", recovered)?;
+    out.set_item("topics", all)?;
+    out.set_item("refused", refused)?;
     Ok(out)
 }
 

@@ -6,7 +6,7 @@ use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
 use wse_core::acl::Acl;
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::close::{MAX_REASON, may_be_sent};
-use wse_node::server::TooLong;
+use wse_node::Unsendable;
 
 /// What kind of thing somebody gave instead.
 pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
@@ -43,6 +43,17 @@ pub(crate) fn text<'a>(argument: &str, value: &'a Bound<'_, PyAny>) -> PyResult<
 #[inline]
 pub(crate) fn topic(value: &str) -> PyResult<Filter<'_>> {
     Filter::parse_exact(value).map_err(|error| topic_error("topic", value, error))
+}
+
+/// A topic to recover.
+pub(crate) fn topic_without_pattern(value: &str) -> PyResult<Filter<'_>> {
+    let filter = filter(value)?;
+    if filter.is_pattern() {
+        return Err(PyValueError::new_err(format!(
+            "topic {value:?} is a pattern (it has '*' or '?'): only the topics that it means have a history to recover"
+        )));
+    }
+    Ok(filter)
 }
 
 /// A topic or a pattern.
@@ -141,11 +152,13 @@ pub(crate) fn seconds(argument: &str, value: f64) -> PyResult<std::time::Duratio
         })
 }
 
-pub(crate) fn too_long(error: TooLong) -> PyErr {
-    PyValueError::new_err(format!(
-        "message of {} bytes: no client may be more than max_outbound_queue_bytes = {} behind, so it could never be sent",
-        error.len, error.limit
-    ))
+pub(crate) fn unsendable(error: Unsendable) -> PyErr {
+    match error {
+        Unsendable::TooLong { len, limit } => PyValueError::new_err(format!(
+            "message of {len} bytes: no client may be more than max_outbound_queue_bytes = {limit} behind, so it could never be sent"
+        )),
+        Unsendable::OwnStamp(error) => PyValueError::new_err(error.to_string()),
+    }
 }
 
 /// The longest page.

@@ -8,6 +8,7 @@ mod events;
 mod gc;
 mod logging;
 mod options;
+mod position;
 mod server;
 mod tokens;
 
@@ -21,6 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<position::Position>()?;
     module.add_class::<server::RustWSEServer>()?;
     tokens::register(module)
 }

@@ -8,12 +8,14 @@ use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyVal
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use wse_core::auth::Minter;
-use wse_node::server::{Payload, parse_filters};
-use wse_node::{ConfigError, Drained, Node, Publication};
+use wse_node::gate::{From, Wish};
+use wse_node::server::parse_filters;
+use wse_node::{ConfigError, Drained, Node, Payload, Publication};
 
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
 use crate::ending::Release as _;
+use crate::position::{Position, Positions};
 use crate::{answers, ending, events, options, tokens};
 
 /// How often a thread that waits for events looks whether Python wants it for a signal.
@@ -288,7 +290,7 @@ impl RustWSEServer {
     fn send(&self, py: Python<'_>, conn_id: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let text = arg::text("message", message)?;
         let Some(server) = self.node.server() else { return Ok(()) };
-        deliver(py, server.to_connection(conn_id, Payload::Text(text)).map_err(arg::too_long)?);
+        deliver(py, server.to_connection(conn_id, Payload::Text(text)).map_err(arg::unsendable)?);
         Ok(())
     }
 
@@ -298,7 +300,7 @@ impl RustWSEServer {
     ///     ValueError: They are more than max_outbound_queue_bytes.
     fn send_bytes(&self, py: Python<'_>, conn_id: &str, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let Some(server) = self.node.server() else { return Ok(()) };
-        deliver(py, server.to_connection(conn_id, Payload::Binary(data.as_bytes())).map_err(arg::too_long)?);
+        deliver(py, server.to_connection(conn_id, Payload::Binary(data.as_bytes())).map_err(arg::unsendable)?);
         Ok(())
     }
 
@@ -309,7 +311,7 @@ impl RustWSEServer {
     fn broadcast_all(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let text = arg::text("message", message)?;
         let Some(server) = self.node.server() else { return Ok(()) };
-        deliver(py, Some(server.to_everyone(Payload::Json(text)).map_err(arg::too_long)?));
+        deliver(py, Some(server.to_everyone(Payload::Json(text)).map_err(arg::unsendable)?));
         Ok(())
     }
 
@@ -319,25 +321,34 @@ impl RustWSEServer {
     ///     ValueError: They are more than max_outbound_queue_bytes.
     fn broadcast_all_bytes(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let Some(server) = self.node.server() else { return Ok(()) };
-        deliver(py, Some(server.to_everyone(Payload::Binary(data.as_bytes())).map_err(arg::too_long)?));
+        deliver(py, Some(server.to_everyone(Payload::Binary(data.as_bytes())).map_err(arg::unsendable)?));
         Ok(())
     }
 
-    /// Publishes text to the subscribers of a topic on this node. A JSON object without a category `c` gets one.
+    /// Publishes text to the subscribers of a topic on this node. On a single node this is the same as `broadcast`.
     ///
-    /// Waits, with the GIL released, while the I/O threads are behind or most subscribers are.
+    /// Returns:
+    ///     As `broadcast`.
     ///
     /// Raises:
-    ///     ValueError: The topic is malformed or a pattern; the text is no UTF-8 or longer than max_outbound_queue_bytes.
-    fn broadcast_local(&self, py: Python<'_>, topic: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
+    ///     ValueError: As for `broadcast`.
+    fn broadcast_local(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        message: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Position>> {
         let text = arg::text("message", message)?;
         let topic = arg::topic(topic)?;
-        let Some(server) = self.node.server() else { return Ok(()) };
-        deliver(py, server.to_topic(topic, Payload::Json(text)).map_err(arg::too_long)?);
-        Ok(())
+        let Some(server) = self.node.server() else { return Ok(None) };
+        Ok(deliver(py, server.to_topic(topic, text).map_err(arg::unsendable)?))
     }
 
-    /// Publishes text to the subscribers of a topic. On a single node this is the same as `broadcast_local`.
+    /// Publishes text to the subscribers of a topic. A JSON object without a category `c` gets one.
+    ///
+    /// With history (`recovery_enabled`) it is stamped in front of everything else with topic, epoch and offset (`tp`, `e`, `o`) and kept; text
+    /// that is no JSON object is kept without a stamp. Waits, with the GIL released, while the I/O threads are behind or most
+    /// subscribers are.
     ///
     /// Args:
     ///     topic: 1-255 bytes of UTF-8 without control characters and wildcards.
@@ -346,10 +357,11 @@ impl RustWSEServer {
     ///     timeout: Seconds to wait for "stored".
     ///
     /// Returns:
-    ///     None: topics have no positions without history.
+    ///     The position of the message; None where topics have no history, or while the server does not run.
     ///
     /// Raises:
-    ///     ValueError: As for `broadcast_local`, or another `wait`.
+    ///     ValueError: The topic is malformed or a pattern; the text is no UTF-8 or longer than max_outbound_queue_bytes; a message for a
+    ///         topic with history has a field `tp`, `e` or `o` of its own; or another `wait`.
     #[pyo3(signature = (topic, message, *, wait="local", timeout=10.0))]
     fn broadcast(
         &self,
@@ -358,7 +370,7 @@ impl RustWSEServer {
         message: &Bound<'_, PyAny>,
         wait: &str,
         timeout: f64,
-    ) -> PyResult<()> {
+    ) -> PyResult<Option<Position>> {
         if !matches!(wait, "local" | "stored") {
             return Err(PyValueError::new_err(format!("wait must be 'local' or 'stored', got {wait:?}")));
         }
@@ -368,16 +380,25 @@ impl RustWSEServer {
 
     /// Publishes many messages to one topic, in order; far cheaper than a call for each.
     ///
+    /// Returns:
+    ///     The position of the last message; None where topics have no history, for an empty list, or while the server does not run.
+    ///
     /// Raises:
     ///     TypeError: `messages` is not a list or tuple of str.
-    ///     ValueError: As for `broadcast_local`; nothing is sent then.
-    fn broadcast_many(&self, py: Python<'_>, topic: &str, messages: &Bound<'_, PyAny>) -> PyResult<()> {
+    ///     ValueError: As for `broadcast`; nothing is sent then.
+    fn broadcast_many(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        messages: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Position>> {
         let topic = arg::topic(topic)?;
         let held = arg::messages(messages)?;
         let texts =
             held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
-        let Some(server) = self.node.server() else { return Ok(()) };
-        py.release(|| server.publish_many(topic, &texts)).map_err(arg::too_long)
+        let Some(server) = self.node.server() else { return Ok(None) };
+        let last = py.release(|| server.publish_many(topic, &texts)).map_err(arg::unsendable)?;
+        Ok(last.map(Position))
     }
 
     /// Subscribes a connection to topics and patterns (`*` any run of characters, `?` one).
@@ -421,7 +442,9 @@ impl RustWSEServer {
         let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
         let (subscribed, refused) = match found {
             Some((server, conn)) => {
-                let result = py.release(|| server.subscribe(conn, &filters));
+                let wishes: Vec<Wish<'_>> =
+                    filters.iter().map(|filter| Wish { filter: *filter, from: From::Now }).collect();
+                let result = py.release(|| server.subscribe(conn, &wishes));
                 (result.subscribed, result.refused)
             }
             None => (
@@ -438,6 +461,49 @@ impl RustWSEServer {
         out.set_item("refused", reasons)?;
         out.set_item("confirmed", true)?;
         Ok(out)
+    }
+
+    /// Subscribes a connection to topics, and replays what it missed of those that have history.
+    ///
+    /// What is replayed comes before anything published later, in order and once. A topic that the connection has already is served
+    /// again from the position that is given.
+    ///
+    /// Args:
+    ///     conn_id: A connection; a closed or unknown one is refused for every topic.
+    ///     topics: Topics, no patterns.
+    ///     recover: Whether what was missed is wanted; without it the answer only tells where the topics stand.
+    ///     epoch: With `offset`, the position of the last message that the client has, for every topic given.
+    ///     offset: As `epoch`.
+    ///     positions: The same for each topic: {topic: (epoch, offset)} or {topic: Position}; excludes `epoch` and `offset`.
+    ///
+    /// Returns:
+    ///     {"recovered": bool, "topics": {topic: {"epoch", "offset", "recoverable", "recovered", "count"}}, "refused": {topic: reason}}.
+    ///     `recovered` of a topic is True if and only if every message after the position is on its way; otherwise nothing is replayed.
+    ///     `epoch` and `offset` are its last message at this moment, to go on from; None without history (`recoverable` False).
+    ///     `count` is how many messages are replayed. `recovered` above is True if that is true of all topics given.
+    ///
+    /// Raises:
+    ///     TypeError: `topics` is not a list of str, or `positions` not such a dict.
+    ///     ValueError: A topic is malformed or a pattern, a position is none, or only one of epoch and offset is given; nothing is
+    ///         subscribed then.
+    #[pyo3(signature = (conn_id, topics, recover=false, epoch=None, offset=None, positions=None))]
+    #[expect(clippy::too_many_arguments, reason = "as the documented call has them")]
+    fn subscribe_with_recovery<'py>(
+        &self,
+        py: Python<'py>,
+        conn_id: &str,
+        topics: &Bound<'py, PyAny>,
+        recover: bool,
+        epoch: Option<&str>,
+        offset: Option<&Bound<'py, PyAny>>,
+        positions: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let starts = Positions::read(recover, epoch, offset, positions)?;
+        let topics = arg::topic_list(topics)?;
+        let wishes = topics.iter().map(|topic| starts.wish(topic)).collect::<PyResult<Vec<_>>>()?;
+        let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
+        let granted = found.map(|(server, conn)| py.release(|| server.subscribe(conn, &wishes)));
+        answers::recovery(py, &topics, granted)
     }
 
     /// Ends subscriptions of a connection, all of them without `topics`. What was published before still arrives.
@@ -639,10 +705,12 @@ impl Drop for RustWSEServer {
 
 /// Sends what can be sent at once with the GIL held, and waits for the rest without it.
 #[inline]
-fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) {
-    if let Some(mut publication) = publication
-        && !publication.try_finish()
-    {
-        py.release(|| publication.finish());
-    }
+fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) -> Option<Position> {
+    let mut publication = publication?;
+    let position = if publication.try_finish() {
+        publication.position()
+    } else {
+        py.release(|| publication.finish())
+    };
+    position.map(Position)
 }

@@ -68,6 +68,12 @@ impl Chunk {
         self.bytes.capacity() + self.marks.capacity() * size_of::<Mark>() + OVERHEAD
     }
 
+    /// The offset of the message that begins at a byte.
+    #[must_use]
+    pub fn offset_at(&self, start: u32) -> u64 {
+        self.first + self.marks.partition_point(|mark| mark.end <= start) as u64
+    }
+
     /// Where the message with this offset begins; the end of all for the one after the last.
     pub(super) fn start_of(&self, offset: u64) -> u32 {
         match (offset - self.first) as usize {

@@ -155,6 +155,7 @@ impl Shard {
         let id = self.id(slot);
         let Some(wire) = self.slots.open(id).map(|conn| conn.wire) else { return };
         self.leave_all_channels(slot);
+        self.end_lag(slot);
         let index = usize::from(self.index);
         if let Some(mut person) = self.handle().people.leave(id) {
             person.unsubscribe_all(&self.shared.topics, index);

@@ -12,6 +12,7 @@ use wse_core::rate::{Bucket, Rate};
 use wse_core::websocket::Receiver;
 use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
 
+use super::lag::Lag;
 use crate::run::Run;
 use crate::squeeze::Wire;
 
@@ -71,6 +72,8 @@ pub(super) struct Conn {
     /// The last walk through an audience that met this connection.
     pub(super) visit: u64,
     pub(super) flags: Flags,
+    /// What it missed, while it is behind.
+    pub(super) lag: Option<Box<Lag>>,
 }
 
 /// The contexts of a client that compresses, or is compressed for, with what was said before. Each is made when it is first needed: a
@@ -97,6 +100,11 @@ impl Own {
             .then(|| self.deflater.get_or_insert_with(|| Deflater::new(agreed.window, true)))
     }
 
+    /// What is said from now on refers to nothing that was said before.
+    pub(super) fn forget_what_was_said(&mut self) {
+        self.deflater = None;
+    }
+
     /// The decompressor of this client alone, if it has one.
     pub(super) fn inflater(&mut self) -> Option<&mut Inflater> {
         self.agreed.client_takeover.then(|| self.inflater.get_or_insert_with(|| Inflater::new(true)))
@@ -116,6 +124,8 @@ pub(super) struct Flags {
     pub(super) paused: bool,
     /// The client has said that nothing more comes: by its close frame, or by the end of its half while an HTTP answer is on its way.
     pub(super) peer_closed: bool,
+    /// It is behind: there is a [`Lag`].
+    pub(super) lags: bool,
     /// Already in the list of those that are over their limit.
     pub(super) over: bool,
     /// It stands in line to be read.
@@ -174,6 +184,7 @@ impl Conn {
             pieces: 0,
             visit: 0,
             flags: Flags::default(),
+            lag: None,
         }
     }
 

@@ -46,9 +46,9 @@ impl Shard {
             let stretch = entries[at..].iter().take_while(|entry| is_message(entry)).count();
             match &entries[at..at + stretch] {
                 [] => {}
-                [Entry::Publish { audience, start, end, messages, twins }] => {
-                    let piece = Piece { start: *start, end: *end, twins: twins.as_deref() };
-                    self.deliver_one(audience, &runs, piece, *messages, &mut line);
+                [entry @ Entry::Publish { audience, .. }] => {
+                    let piece = Piece::of(entry).expect("a publication is a message");
+                    self.deliver_one(audience, &runs, piece, &mut line);
                 }
                 messages => self.deliver_mixed(messages, &runs, &mut line),
             }
@@ -56,7 +56,7 @@ impl Shard {
             if let Some(entry) = entries.get_mut(at) {
                 // `Resume` is as good as any other placeholder; the vector is cleared right after.
                 let entry = std::mem::replace(entry, Entry::Resume);
-                self.obey(entry, &runs.plain);
+                self.obey(entry, &runs.plain, &mut line);
                 at += 1;
             }
         }
@@ -71,7 +71,6 @@ impl Shard {
         audience: &Arc<Audience>,
         runs: &Runs,
         piece: Piece<'_>,
-        messages: u32,
         line: &mut Line,
     ) {
         let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
@@ -79,13 +78,16 @@ impl Shard {
         let mut standing = Standing::default();
         let mut receivers = 0;
         self.for_receivers(audience, |slot, conn| {
-            runs.give(conn, piece);
             standing.count(conn, now_ms);
+            if conn.flags.lags && conn.misses(&[piece]) {
+                return;
+            }
+            runs.give(conn, piece);
             receivers += 1;
             note(slot, conn, limit, line, &mut over);
         });
         self.over = over;
-        self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
+        self.handle().stats.messages_sent.add(u64::from(piece.messages) * receivers);
         self.judge(audience, standing, u64::from(piece.end - piece.start));
     }
 
@@ -98,16 +100,16 @@ impl Shard {
         }
         for entry in entries {
             match entry {
-                Entry::Publish { audience, start, end, twins, .. } => {
-                    let piece = Piece { start: *start, end: *end, twins: twins.as_deref() };
+                Entry::Publish { audience, .. } => {
+                    let piece = Piece::of(entry).expect("a publication is a message");
                     for &slot in &groups[index[&Arc::as_ptr(audience).addr()]].mixed {
                         self.push_piece(slot, runs, piece, line);
                     }
                 }
-                Entry::Send { conn, start, end } => {
+                Entry::Send { conn, .. } => {
                     if self.slots.open(*conn).is_some() {
                         self.handle().stats.messages_sent.add(1);
-                        let piece = Piece { start: *start, end: *end, twins: None };
+                        let piece = Piece::of(entry).expect("what is sent is a message");
                         self.push_piece(conn.slot, runs, piece, line);
                     }
                 }
@@ -123,7 +125,8 @@ impl Shard {
         let stretch = self.stretch;
         for entry in entries {
             match entry {
-                Entry::Publish { audience, start, end, messages, twins } => {
+                Entry::Publish { audience, .. } => {
+                    let piece = Piece::of(entry).expect("a publication is a message");
                     let at = *index.entry(Arc::as_ptr(audience).addr()).or_insert_with(|| {
                         groups.push(Group {
                             audience: audience.clone(),
@@ -133,8 +136,8 @@ impl Shard {
                         });
                         groups.len() - 1
                     });
-                    groups[at].pieces.push(Piece { start: *start, end: *end, twins: twins.as_deref() });
-                    groups[at].messages += messages;
+                    groups[at].pieces.push(piece);
+                    groups[at].messages += piece.messages;
                 }
                 Entry::Send { conn, .. } => {
                     if let Some(conn) = self.slots.open(*conn) {
@@ -158,6 +161,10 @@ impl Shard {
         let (mut standing, mut receivers) = (Standing::default(), 0);
         let (pieces, mixed) = (&group.pieces, &mut group.mixed);
         self.for_receivers(&group.audience, |slot, conn| {
+            standing.count(conn, now_ms);
+            if conn.flags.lags && conn.misses(pieces) {
+                return;
+            }
             receivers += 1;
             if conn.pieces > 1 {
                 mixed.push(slot);
@@ -165,7 +172,6 @@ impl Shard {
                 runs.give_joined(conn, pieces, &mut joined);
                 note(slot, conn, limit, line, &mut over);
             }
-            standing.count(conn, now_ms);
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(group.messages) * receivers);
@@ -202,9 +208,10 @@ impl Shard {
     }
 
     /// Does what is no message.
-    fn obey(&mut self, entry: Entry, run: &Run) {
+    fn obey(&mut self, entry: Entry, run: &Run, line: &mut Line) {
         match entry {
             Entry::Subscribe { conn, channel } => self.enter_channel(conn.slot, conn.generation, channel),
+            Entry::Replay(replaying) => self.replay(*replaying, line),
             Entry::Unsubscribe { conn, channel } => {
                 if self.slots.open(conn).is_some() {
                     self.leave_channel(conn.slot, channel);
@@ -293,7 +300,7 @@ fn mark(conn: &mut Conn, stretch: u64, pieces: u32) {
 
 /// Sees to it that a connection with something new to send is written to, or closed if that is too much.
 #[inline]
-fn note(slot: u32, conn: &mut Conn, limit: usize, line: &mut Line, over: &mut Vec<u32>) {
+pub(super) fn note(slot: u32, conn: &mut Conn, limit: usize, line: &mut Line, over: &mut Vec<u32>) {
     if !conn.flags.blocked && !conn.flags.queued {
         conn.flags.queued = true;
         line.push_back(slot);

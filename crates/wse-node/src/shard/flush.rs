@@ -7,7 +7,6 @@ use std::time::Instant;
 use wse_core::outbox::Run as _;
 
 use super::Shard;
-use super::close::Reason;
 use super::conn::{Conn, Phase};
 use super::sweeps::Line;
 use crate::log::limited;
@@ -133,6 +132,7 @@ impl Shard {
     pub(super) fn after_flush(&mut self, slot: u32) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         match conn.phase {
+            Phase::Open if conn.flags.lags => self.heal(slot),
             Phase::Handshake(_) | Phase::Open => {}
             Phase::Closing if conn.flags.peer_closed => self.drop_conn(slot),
             Phase::Closing => {}
@@ -141,7 +141,8 @@ impl Shard {
         }
     }
 
-    /// Closes those that are over `max_outbound_queue_bytes`, and the worst while all together hold more than they may.
+    /// Takes their backlog from those that are over `max_outbound_queue_bytes`, and from the worst while all together hold more than
+    /// they may.
     pub(super) fn close_those_over(&mut self) {
         let limit = self.shared.options.max_outbound_queue_bytes;
         for slot in std::mem::take(&mut self.over) {
@@ -150,7 +151,7 @@ impl Shard {
             let Some(conn) = self.slots.get_mut(slot) else { continue };
             conn.flags.over = false;
             if conn.is_open() && conn.outbox.cost() > limit {
-                self.close(slot, Reason::TooSlow);
+                self.fall_behind(slot, limit);
             }
         }
         let total = self.shared.options.max_outbound_total_bytes;
@@ -161,10 +162,14 @@ impl Shard {
             limited!(
                 warn,
                 self.shared.clock,
-                "max_outbound_total_bytes is reached: the client that is furthest behind is closed"
+                "max_outbound_total_bytes is reached: the client that is furthest behind gives way"
             );
             match self.slots.get_mut(worst).map(|conn| conn.is_open()) {
-                Some(true) => self.close(worst, Reason::TooSlow),
+                // It keeps nothing, or half of what it had: each step frees something.
+                Some(true) => {
+                    let half = self.slots.get_mut(worst).map_or(0, |conn| conn.outbox.bytes() / 2);
+                    self.fall_behind(worst, half);
+                }
                 // It was closed already and still has that much to read.
                 _ => self.cut(worst),
             }

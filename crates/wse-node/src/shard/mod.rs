@@ -12,6 +12,7 @@ mod drain;
 mod flush;
 mod handshake;
 mod hold;
+mod lag;
 mod proxied;
 mod read;
 mod readers;
@@ -31,6 +32,7 @@ use wse_core::websocket::deflate::Inflater;
 use wse_core::wheel::Wheel;
 
 use crate::events::Batch;
+use crate::histories::Histories;
 use crate::inbox::Contents;
 use crate::run::Pool;
 use crate::shared::{ShardHandle, Shared};
@@ -134,6 +136,11 @@ impl Shard {
         &self.shared.shards[usize::from(self.index)]
     }
 
+    /// The histories, for the one shard that looks after them.
+    fn histories(&self) -> Option<&Histories> {
+        self.shared.histories.as_ref().filter(|_| self.index == 0)
+    }
+
     fn id(&self, slot: u32) -> ConnId {
         ConnId { shard: self.index, slot, generation: self.slots.generation(slot) }
     }
@@ -166,6 +173,9 @@ impl Shard {
             self.check_timers();
             self.drain_step();
             self.check_holds();
+            if let Some(histories) = self.histories() {
+                histories.tidy(self.now_ms);
+            }
             self.hand_over();
             if self.shared.is_stopping() && self.stop_step() {
                 break;
@@ -187,7 +197,8 @@ impl Shard {
         let accept = self.acceptor.as_ref().and_then(Acceptor::retry_at_ms);
         let stop = self.stopping_since_ms.map(|since| since + STOP_MS);
         let drain = self.drain.as_ref().map(Drain::next_ms);
-        let next = [wheel, accept, self.holds.next_ms(), stop, drain].into_iter().flatten().min();
+        let tidy = self.histories().and_then(Histories::tidy_ms);
+        let next = [wheel, accept, self.holds.next_ms(), stop, drain, tidy].into_iter().flatten().min();
         next.map(|at| Duration::from_millis(at.saturating_sub(now).max(1)))
     }
 

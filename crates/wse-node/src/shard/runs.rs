@@ -1,12 +1,16 @@
 //! The memory of one batch, and what of it each client gets: plain, a compressed twin, or its own compression of the plain.
 
+use std::sync::Arc;
+
+use wse_core::history::Chunk;
 use wse_core::outbox::Run as _;
 use wse_core::websocket::deflate::Window;
 
 use super::conn::Conn;
-use crate::inbox::Contents;
-use crate::run::{Pool, Run};
+use crate::inbox::{Contents, Entry};
+use crate::run::{Note, Pool, Run};
 use crate::squeeze::{Twins, Wire};
+use crate::topics::Audience;
 
 /// Some frames of a batch, and their twins.
 #[derive(Clone, Copy)]
@@ -14,6 +18,42 @@ pub(super) struct Piece<'e> {
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) twins: Option<&'e Twins>,
+    /// Of which topic they are; `None` for what is sent to one connection alone, or to all.
+    pub(super) audience: Option<&'e Arc<Audience>>,
+    /// How many messages of the topic these are, and the offset of the first; 0 without history.
+    pub(super) messages: u32,
+    pub(super) first: u64,
+}
+
+impl<'e> Piece<'e> {
+    /// What an entry of the inbox sends, if it sends anything.
+    pub(super) fn of(entry: &'e Entry) -> Option<Self> {
+        match entry {
+            Entry::Publish { audience, start, end, messages, first, twins } => Some(Self {
+                start: *start,
+                end: *end,
+                twins: twins.as_deref(),
+                audience: Some(audience).filter(|audience| audience.topic().is_some()),
+                messages: *messages,
+                first: *first,
+            }),
+            Entry::Send { start, end, .. } => Some(Self {
+                start: *start,
+                end: *end,
+                twins: None,
+                audience: None,
+                messages: 1,
+                first: 0,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The note for its frames where they lie in a run.
+    fn note(&self, start: u32, end: u32) -> Option<Note> {
+        let topic = self.audience.and_then(|audience| audience.topic())?.clone();
+        Some(Note { start, end, first: self.first, topic })
+    }
 }
 
 /// A part of a run.
@@ -29,8 +69,22 @@ pub(super) struct Runs {
 impl Runs {
     /// Takes the bytes of a batch; another buffer takes their place.
     pub(super) fn take(contents: &mut Contents, pool: &Pool) -> Self {
-        let plain = pool.run(std::mem::replace(&mut contents.bytes, pool.buffer()));
-        let twins = contents.lanes.take().map(|bytes| (!bytes.is_empty()).then(|| pool.run(bytes)));
+        let bytes = std::mem::replace(&mut contents.bytes, pool.buffer());
+        let lanes = contents.lanes.take();
+        let pieces = || contents.entries.iter().filter_map(Piece::of);
+        let plain = pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
+        let mut index = 0;
+        let twins = lanes.map(|bytes| {
+            let window = Window::at(index);
+            index += 1;
+            (!bytes.is_empty()).then(|| {
+                let twin = |piece: Piece<'_>| {
+                    let (start, end) = piece.twins?.get(window)?;
+                    piece.note(start, end)
+                };
+                pool.noted(bytes, pieces().filter_map(twin).collect())
+            })
+        });
         Self { plain, twins, pool: pool.clone() }
     }
 
@@ -43,7 +97,9 @@ impl Runs {
                 let (run, start, end) = self.part(window, piece);
                 conn.outbox.push(run, start, end);
             }
-            Wire::Own => self.compress(conn, &self.plain, piece.start, piece.end),
+            Wire::Own => {
+                compress(conn, &self.pool, &self.plain, piece.start, piece.end, piece.note(0, 0));
+            }
         }
     }
 
@@ -55,7 +111,11 @@ impl Runs {
         };
         let (run, start, end) = joined.0[index].get_or_insert_with(|| self.join(conn.wire, pieces));
         match conn.wire {
-            Wire::Own => self.compress(conn, run, *start, *end),
+            Wire::Own => {
+                // The pieces of a group are of one topic and follow each other.
+                let note = pieces.first().and_then(|piece| piece.note(0, 0));
+                compress(conn, &self.pool, run, *start, *end, note);
+            }
             _ => conn.outbox.push(run, *start, *end),
         }
     }
@@ -70,13 +130,15 @@ impl Runs {
             let (run, start, end) = part(piece);
             return (run.clone(), start, end);
         }
-        let mut bytes = self.pool.buffer();
+        let (mut bytes, mut notes) = (self.pool.buffer(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
             let (run, start, end) = part(piece);
+            let begins = bytes.len() as u32;
             bytes.extend_from_slice(&run.bytes()[start as usize..end as usize]);
+            notes.extend(piece.note(begins, bytes.len() as u32));
         }
         let end = bytes.len() as u32;
-        (self.pool.run(bytes), 0, end)
+        (self.pool.noted(bytes, notes), 0, end)
     }
 
     /// The twin of a piece, or itself where it has none.
@@ -87,17 +149,36 @@ impl Runs {
             _ => (&self.plain, piece.start, piece.end),
         }
     }
+}
 
-    /// Compresses for one client alone: its context must see exactly what it is sent, in that order.
-    fn compress(&self, conn: &mut Conn, run: &Run, start: u32, end: u32) {
-        let frames = &run.bytes()[start as usize..end as usize];
-        let Some(deflater) = conn.own.as_mut().and_then(|own| own.deflater()) else {
-            return conn.outbox.push(run, start, end);
-        };
-        let mut bytes = Vec::with_capacity(frames.len() / 2);
-        deflater.rewrite_frames(&mut bytes, frames);
-        let end = bytes.len() as u32;
-        conn.outbox.push(&self.pool.run(bytes), 0, end);
+/// Compresses for one client alone: its context must see exactly what it is sent, in that order.
+fn compress(conn: &mut Conn, pool: &Pool, run: &Run, start: u32, end: u32, note: Option<Note>) {
+    let frames = &run.bytes()[start as usize..end as usize];
+    let Some(deflater) = conn.own.as_mut().and_then(|own| own.deflater()) else {
+        return conn.outbox.push(run, start, end);
+    };
+    let mut bytes = Vec::with_capacity(frames.len() / 2);
+    deflater.rewrite_frames(&mut bytes, frames);
+    let end = bytes.len() as u32;
+    let notes = note.map(|note| Note { end, ..note }).into_iter().collect();
+    conn.outbox.push(&pool.noted(bytes, notes), 0, end);
+}
+
+/// Notes for a connection that it is to be sent a part of a topic's history: plain messages, which any client takes.
+pub(super) fn give_kept(
+    conn: &mut Conn,
+    pool: &Pool,
+    topic: &Arc<str>,
+    chunk: &Arc<Chunk>,
+    start: u32,
+    end: u32,
+) {
+    let run = pool.kept(topic, chunk);
+    if conn.wire == Wire::Own {
+        let first = chunk.offset_at(start);
+        compress(conn, pool, &run, start, end, Some(Note { start: 0, end: 0, first, topic: topic.clone() }));
+    } else {
+        conn.outbox.push(&run, start, end);
     }
 }
 

@@ -1,0 +1,488 @@
+//! Somebody's messages on their way into the inboxes of the shards.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use thiserror::Error;
+use wse_core::ConnId;
+use wse_core::history::Position;
+use wse_core::protocol::category::categorise;
+use wse_core::protocol::stamp::{OwnStamp, Stampable};
+use wse_core::topic::Filter;
+use wse_core::websocket::Opcode;
+use wse_core::websocket::frame::MAX_SERVER_HEADER;
+
+use crate::histories::{Histories, History, Stamping};
+use crate::inbox::{self, Busy, Message, State};
+use crate::server::Server;
+use crate::shared::Shared;
+use crate::squeeze::{Squeezed, worthwhile};
+use crate::stats::TIMES;
+use crate::topics::Audience;
+
+/// What somebody has to say.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// Text; a JSON object without a category gets one.
+    Json(&'a str),
+    /// Text that is sent as it is.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+/// Why a message can't be sent to anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unsendable {
+    /// It is longer than any client may be behind.
+    #[error("a message of {len} bytes is longer than max_outbound_queue_bytes ({limit})")]
+    TooLong {
+        /// Its bytes.
+        len: usize,
+        /// `max_outbound_queue_bytes`.
+        limit: usize,
+    },
+    /// It has a field that the server writes.
+    #[error(transparent)]
+    OwnStamp(#[from] OwnStamp),
+}
+
+/// One message on its way.
+///
+/// [`Publication::try_finish`] does all that needs no waiting; [`Publication::finish`] compresses and waits where it must.
+pub struct Publication<'a> {
+    shared: &'a Shared,
+    to: To<'a>,
+    windows: u8,
+    _stopwatch: Option<Stopwatch<'a>>,
+}
+
+enum To<'a> {
+    /// All who hear a topic without history, by the shards that still have to get it.
+    Topic(Arc<Audience>, &'a str, Message<'a>, u64),
+    /// The same for a topic with history: who hears it is looked up when it gets its stamp.
+    Log(Arc<History>, &'a Histories, Stampable<'a>, Option<Position>),
+    Everyone(Arc<Audience>, Message<'a>, u64),
+    Connection(ConnId, Message<'a>),
+}
+
+/// One broadcast in so many of an audience is measured: reading the clock for each would cost more than there is to learn.
+const MEASURED: u64 = 64;
+
+/// Measures how long a broadcast takes, from its making to its end.
+struct Stopwatch<'a> {
+    shared: &'a Shared,
+    started: Instant,
+}
+
+impl<'a> Stopwatch<'a> {
+    /// Counts messages for an audience, and measures if it is their turn.
+    #[inline]
+    fn start(shared: &'a Shared, audience: &Audience, messages: u64) -> Option<Self> {
+        let before = shared.topics.count(audience, messages);
+        let is_turn = before.next_multiple_of(MEASURED) < before + messages;
+        is_turn.then(|| Self { shared, started: Instant::now() })
+    }
+}
+
+impl Drop for Stopwatch<'_> {
+    fn drop(&mut self) {
+        self.shared.broadcasts.observe_shared(&TIMES, self.started.elapsed().as_nanos() as u64);
+    }
+}
+
+impl Server {
+    /// A message for all who are subscribed to a topic; `None` when nobody is and nothing is kept.
+    ///
+    /// # Errors
+    /// [`Unsendable`].
+    pub fn to_topic<'a>(
+        &'a self,
+        topic: Filter<'a>,
+        text: &'a str,
+    ) -> Result<Option<Publication<'a>>, Unsendable> {
+        self.shared().to_topic(topic, text)
+    }
+
+    /// A message for all connections.
+    ///
+    /// # Errors
+    /// [`Unsendable`].
+    pub fn to_everyone<'a>(&'a self, payload: Payload<'a>) -> Result<Publication<'a>, Unsendable> {
+        let shared = self.shared();
+        let message = message(shared, payload)?;
+        let audience = shared.topics.everyone().clone();
+        let _stopwatch = Stopwatch::start(shared, &audience, 1);
+        let windows = worthwhile(message.len(), || audience.windows());
+        let shards = audience.shards();
+        Ok(Publication { shared, to: To::Everyone(audience, message, shards), windows, _stopwatch })
+    }
+
+    /// A message for one connection; `None` when the id is none of this run.
+    ///
+    /// # Errors
+    /// [`Unsendable`].
+    pub fn to_connection<'a>(
+        &'a self,
+        id: &str,
+        payload: Payload<'a>,
+    ) -> Result<Option<Publication<'a>>, Unsendable> {
+        let shared = self.shared();
+        let message = message(shared, payload)?;
+        let to = |conn: ConnId| Publication {
+            shared,
+            windows: worthwhile(message.len(), || shared.windows_of(conn)),
+            to: To::Connection(conn, message),
+            _stopwatch: None,
+        };
+        Ok(self.parse_id(id).map(to))
+    }
+
+    /// Publishes many messages of one topic, waiting where it must; each inbox is locked once for as many as fit. The position of the
+    /// last one, where the topic has history.
+    ///
+    /// # Errors
+    /// [`Unsendable`] for the first message that is, before any is sent.
+    pub fn publish_many(
+        &self,
+        topic: Filter<'_>,
+        texts: &[&str],
+    ) -> Result<Option<Position>, Unsendable> {
+        let shared = self.shared();
+        if let Some(histories) = &shared.histories {
+            let messages = texts
+                .iter()
+                .map(|text| stampable(shared, topic, text))
+                .collect::<Result<Vec<_>, _>>()?;
+            return Ok(log_many(shared, histories, topic, &messages));
+        }
+        let messages = texts
+            .iter()
+            .map(|text| message(shared, Payload::Json(text)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut left = &messages[..];
+        while !left.is_empty() {
+            // Looked up again for each portion: subscribers may have come.
+            let Some(audience) = shared.topics.audience(topic.as_str()) else { return Ok(None) };
+            let (portion, rest) = left.split_at(portion(left.iter().map(Message::len)));
+            publish_portion(shared, &audience, topic, portion);
+            left = rest;
+        }
+        Ok(None)
+    }
+}
+
+impl Shared {
+    /// As [`Server::to_topic`].
+    pub(crate) fn to_topic<'a>(
+        &'a self,
+        topic: Filter<'a>,
+        text: &'a str,
+    ) -> Result<Option<Publication<'a>>, Unsendable> {
+        if let Some(histories) = &self.histories {
+            let message = stampable(self, topic, text)?;
+            let audience = self.topics.audience(topic.as_str());
+            let windows = worthwhile(message.rest().len(), || audience.as_ref().map_or(0, |it| it.windows()));
+            let _stopwatch = audience.and_then(|audience| Stopwatch::start(self, &audience, 1));
+            let to = To::Log(histories.open(topic.as_str()), histories, message, None);
+            return Ok(Some(Publication { shared: self, to, windows, _stopwatch }));
+        }
+        let message = message(self, Payload::Json(text))?;
+        Ok(self.topics.audience(topic.as_str()).map(|audience| {
+            let _stopwatch = Stopwatch::start(self, &audience, 1);
+            let windows = worthwhile(message.len(), || audience.windows());
+            let shards = audience.shards();
+            let to = To::Topic(audience, topic.as_str(), message, shards);
+            Publication { shared: self, to, windows, _stopwatch }
+        }))
+    }
+}
+
+fn check_length(shared: &Shared, len: usize) -> Result<(), Unsendable> {
+    let limit = shared.options.max_outbound_queue_bytes;
+    if len + MAX_SERVER_HEADER > limit { Err(Unsendable::TooLong { len, limit }) } else { Ok(()) }
+}
+
+fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Unsendable> {
+    let message = match payload {
+        Payload::Json(text) => {
+            let categorised = categorise(text);
+            Message {
+                opcode: Opcode::Text,
+                head: categorised.head.as_bytes(),
+                tail: categorised.tail.as_bytes(),
+            }
+        }
+        Payload::Text(text) => Message { opcode: Opcode::Text, head: &[], tail: text.as_bytes() },
+        Payload::Binary(bytes) => Message { opcode: Opcode::Binary, head: &[], tail: bytes },
+    };
+    check_length(shared, message.len())?;
+    Ok(message)
+}
+
+fn stampable<'a>(shared: &Shared, topic: Filter<'_>, text: &'a str) -> Result<Stampable<'a>, Unsendable> {
+    let message = Stampable::new(text)?;
+    check_length(shared, message.longest(topic.as_str()))?;
+    Ok(message)
+}
+
+impl<'a> Publication<'a> {
+    /// Where the message stands in its topic's history, once it is on its way.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        match &self.to {
+            To::Log(.., position) => *position,
+            _ => None,
+        }
+    }
+
+    /// Puts the message into every inbox that takes it at once; true when that were all.
+    #[inline]
+    pub fn try_finish(&mut self) -> bool {
+        self.windows == 0 && self.put_what_fits(None)
+    }
+
+    /// The same for a thread that may compress but not wait.
+    pub fn try_finish_compressed(&mut self) -> bool {
+        let squeezed = self.squeeze();
+        self.put_what_fits(squeezed.as_ref())
+    }
+
+    /// Waits until the message is in every inbox.
+    pub fn finish(mut self) -> Option<Position> {
+        let squeezed = self.squeeze();
+        while !self.put_what_fits(squeezed.as_ref()) {
+            self.wait();
+        }
+        self.position()
+    }
+
+    fn squeeze(&self) -> Option<Squeezed> {
+        match &self.to {
+            To::Log(_, _, message, _) => self.shared.squeeze_tail(message.rest().as_bytes(), self.windows),
+            To::Topic(_, _, message, _) | To::Everyone(_, message, _) | To::Connection(_, message) => {
+                self.shared.squeeze(message, self.windows)
+            }
+        }
+    }
+
+    #[inline]
+    fn put_what_fits(&mut self, squeezed: Option<&Squeezed>) -> bool {
+        let shared = self.shared;
+        match &mut self.to {
+            To::Topic(audience, topic, message, left) => {
+                if audience.is_held() {
+                    return shared.is_stopping();
+                }
+                put_in_each(shared, left, |state| {
+                    if let Some(audience) = shared.topics.renewed(audience, topic) {
+                        state.publish(&audience, *message, squeezed, 0);
+                    }
+                })
+            }
+            To::Everyone(audience, message, left) => {
+                if audience.is_held() {
+                    return shared.is_stopping();
+                }
+                put_in_each(shared, left, |state| state.publish(audience, *message, squeezed, 0))
+            }
+            To::Connection(conn, message) => {
+                let mut left = 1 << conn.shard;
+                put_in_each(shared, &mut left, |state| match squeezed {
+                    None => state.send(*conn, *message),
+                    Some(squeezed) => state.send_frame(*conn, squeezed.only()),
+                })
+            }
+            To::Log(_, _, _, Some(_)) => true,
+            To::Log(history, histories, message, position) => {
+                let audience = shared.topics.audience(history.topic());
+                if audience.is_some_and(|audience| !is_free(shared, &audience)) && !shared.is_stopping() {
+                    return false;
+                }
+                let Some(mut stamping) = histories.try_lock(history) else { return false };
+                let messages = [(*message, squeezed)];
+                *position = stamp(shared, histories, history, &mut stamping, &messages);
+                drop(stamping);
+                histories.keep_within_budget(&shared.topics);
+                true
+            }
+        }
+    }
+
+    /// Waits for what kept the message from being put in.
+    fn wait(&mut self) {
+        let shared = self.shared;
+        match &mut self.to {
+            To::Topic(audience, _, _, left) | To::Everyone(audience, _, left) => {
+                shared.wait_while_held(audience);
+                shared.shards[left.trailing_zeros() as usize].inbox.wait_for_room(inbox::CAPACITY);
+            }
+            To::Connection(conn, _) => {
+                shared.shards[usize::from(conn.shard)].inbox.wait_for_room(inbox::CAPACITY);
+            }
+            To::Log(history, histories, ..) => {
+                if let Some(audience) = shared.topics.audience(history.topic()) {
+                    wait_until_free(shared, &audience, inbox::CAPACITY);
+                }
+                if histories.lock(history).is_none() {
+                    *history = histories.open(&history.topic().clone());
+                }
+            }
+        }
+    }
+}
+
+/// Puts something into those of the shards' inboxes that take it at once; true when that were all that are left.
+#[inline]
+fn put_in_each(shared: &Shared, left: &mut u64, put: impl Fn(&mut State)) -> bool {
+    let mut tried = *left;
+    while tried != 0 {
+        let shard = tried.trailing_zeros();
+        tried &= tried - 1;
+        match shared.shards[shard as usize].inbox.try_put(&put) {
+            // An inbox that is closed needs nothing any more.
+            Ok(()) | Err(Busy::Closed) => *left &= !(1 << shard),
+            Err(Busy::Full) => {}
+        }
+    }
+    *left == 0
+}
+
+/// The shards of a set of bits.
+fn each(mut shards: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let shard = (shards != 0).then_some(shards.trailing_zeros() as usize)?;
+        shards &= shards - 1;
+        Some(shard)
+    })
+}
+
+/// Whether the publishers of an audience need not wait.
+fn is_free(shared: &Shared, audience: &Audience) -> bool {
+    !audience.is_held() && each(audience.shards()).all(|shard| shared.shards[shard].inbox.has_room())
+}
+
+fn wait_until_free(shared: &Shared, audience: &Audience, capacity: usize) {
+    shared.wait_while_held(audience);
+    each(audience.shards()).for_each(|shard| shared.shards[shard].inbox.wait_for_room(capacity));
+}
+
+/// Gives messages their stamps and their places in the log and in the inboxes, all under the lock of their topic: in no inbox does a
+/// later one come before an earlier one. There was room a moment ago; what other publishers took of it since is not waited for.
+fn stamp(
+    shared: &Shared,
+    histories: &Histories,
+    history: &History,
+    stamping: &mut Stamping,
+    messages: &[(Stampable<'_>, Option<&Squeezed>)],
+) -> Option<Position> {
+    let now_ms = shared.clock.now_ms();
+    let topic = history.topic();
+    // Under the lock, after which whoever subscribes with a position is in it, and before which it is in their replay.
+    let audience = shared.topics.audience(topic);
+    let mut heads = Heads::default();
+    let mut last = None;
+    for (message, _) in messages {
+        let (position, head) = histories.append(stamping, message, now_ms);
+        heads.push(head);
+        last = Some(position);
+    }
+    let (Some(audience), Some(position)) = (audience, last) else { return last };
+    let first = position.offset + 1 - messages.len() as u64;
+    for shard in each(audience.shards()) {
+        let _ = shared.shards[shard].inbox.put_now(|state| {
+            let Some(audience) = shared.topics.renewed(&audience, topic) else { return };
+            for (at, (message, squeezed)) in messages.iter().enumerate() {
+                let tail = message.rest().as_bytes();
+                let message = Message { opcode: Opcode::Text, head: heads.get(at), tail };
+                state.publish(&audience, message, *squeezed, first + at as u64);
+            }
+        });
+    }
+    last
+}
+
+/// The heads of some messages in one piece of memory.
+#[derive(Default)]
+struct Heads {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Heads {
+    fn push(&mut self, head: &[u8]) {
+        self.bytes.extend_from_slice(head);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[at]]
+    }
+}
+
+/// Publishes as much as one inbox takes at a time to a topic without history.
+fn publish_portion(shared: &Shared, audience: &Arc<Audience>, topic: Filter<'_>, messages: &[Message<'_>]) {
+    if audience.is_held() {
+        shared.wait_while_held(audience);
+    }
+    let _stopwatch = Stopwatch::start(shared, audience, messages.len() as u64);
+    let squeezed: Vec<Option<Squeezed>> = messages
+        .iter()
+        .map(|message| shared.squeeze(message, worthwhile(message.len(), || audience.windows())))
+        .collect();
+    for shard in each(audience.shards()) {
+        let _ = shared.shards[shard].inbox.put_many(|state| {
+            let Some(audience) = shared.topics.renewed(audience, topic.as_str()) else { return };
+            let messages = messages.iter().zip(&squeezed);
+            messages.for_each(|(message, twin)| state.publish(&audience, *message, twin.as_ref(), 0));
+        });
+    }
+}
+
+/// Publishes many messages to a topic with history; the position of the last.
+fn log_many(
+    shared: &Shared,
+    histories: &Histories,
+    topic: Filter<'_>,
+    messages: &[Stampable<'_>],
+) -> Option<Position> {
+    let (mut left, mut last) = (messages, None);
+    while !left.is_empty() {
+        let (some, rest) = left.split_at(portion(left.iter().map(|message| message.rest().len())));
+        let audience = shared.topics.audience(topic.as_str());
+        if let Some(audience) = &audience {
+            wait_until_free(shared, audience, inbox::MANY_CAPACITY);
+        }
+        let _stopwatch =
+            audience.as_ref().and_then(|audience| Stopwatch::start(shared, audience, some.len() as u64));
+        let windows = audience.as_ref().map_or(0, |audience| audience.windows());
+        let squeezed: Vec<Option<Squeezed>> = some
+            .iter()
+            .map(|message| {
+                let tail = message.rest().as_bytes();
+                shared.squeeze_tail(tail, worthwhile(tail.len(), || windows))
+            })
+            .collect();
+        let some: Vec<_> = some.iter().copied().zip(squeezed.iter().map(Option::as_ref)).collect();
+        last = loop {
+            let history = histories.open(topic.as_str());
+            let Some(mut stamping) = histories.lock(&history) else { continue };
+            stamp(shared, histories, &history, &mut stamping, &some);
+            break Some(stamping.position());
+        };
+        histories.keep_within_budget(&shared.topics);
+        left = rest;
+    }
+    last
+}
+
+/// As many messages as one inbox takes at a time.
+fn portion(lens: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fits = lens.take_while(|len| {
+        bytes += len;
+        bytes <= inbox::MANY_CAPACITY
+    });
+    fits.count().max(1)
+}
