@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from sockets import Client
 from support import Peer, Running, start_server, wait_until
 
 from wse_server import Position
@@ -319,14 +320,18 @@ def test_no_gap_and_no_repeat_however_many_publish_while_clients_come_back() -> 
             thread.start()
         last = 0
         while last < total:
-            peer = node.dial()
-            answer = recover(node, peer, Position(epoch, last))
-            assert answer["recovered"], "everything is kept"
-            stays = min(total - last, 97)
-            seen = [peer.receive_json()["o"] for _ in range(stays)]
-            assert seen == list(range(last + 1, last + 1 + stays))
-            last += stays
-            peer.close()
+            connected = len(node.events.of("connect"))
+            with Client(node.port, "back-again") as client:
+                _, conn_id, _ = node.events.wait("connect", count=connected + 1)[connected]
+                answer = node.server.subscribe_with_recovery(
+                    conn_id, [TOPIC], recover=True, epoch=epoch, offset=last
+                )
+                assert answer["recovered"], "everything is kept"
+                stays = min(total - last, 97)
+                seen = [json.loads(frame.payload)["o"] for frame in client.frames(stays)[:stays]]
+                assert seen == list(range(last + 1, last + 1 + stays))
+                last += stays
+                client.reset()
         for thread in threads:
             thread.join()
         assert node.server.broadcast(TOPIC, "{}") == Position(epoch, total + 1)

@@ -252,7 +252,8 @@ impl Connection {
         self.send_own(replies);
         match (flow, closed) {
             (Err(error), _) => {
-                self.violation = Some(error);
+                // Answers to what came before may have been too many already.
+                self.violation = (self.phase == Phase::Open).then_some(error);
                 self.close(Reason::Protocol(error));
             }
             (_, Some(code)) => self.close(Reason::Answer(code)),
