@@ -307,8 +307,9 @@ def test_no_gap_and_no_repeat_however_many_publish_while_clients_come_back() -> 
     """Four threads publish; a dozen clients drop and recover, each again and again from what it last got."""
     total, publishers = 4000, 4
     with start_server(recovery_enabled=True, recovery_buffer_size=8192, recovery_max_messages=8192) as node:
-        start = node.server.subscribe_with_recovery(node.dial().conn_id, [TOPIC])["topics"][TOPIC]
-        epoch = start["epoch"]
+        first = node.dial()
+        epoch = node.server.subscribe_with_recovery(first.conn_id, [TOPIC])["topics"][TOPIC]["epoch"]
+        node.server.unsubscribe_connection(first.conn_id)
         assert epoch is not None
 
         def flood(which: int) -> None:

@@ -299,11 +299,8 @@ impl<'a> Publication<'a> {
                 if audience.is_some_and(|audience| !is_free(shared, &audience)) && !shared.is_stopping() {
                     return false;
                 }
-                let Some(mut stamping) = histories.try_lock(history) else { return false };
-                let messages = [(*message, squeezed)];
-                *position = stamp(shared, histories, history, &mut stamping, &messages);
-                drop(stamping);
-                histories.keep_within_budget(&shared.topics);
+                // Whoever has the lock gives it back within microseconds; to let go of the GIL for that would cost milliseconds.
+                *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
                 true
             }
         }
@@ -320,12 +317,9 @@ impl<'a> Publication<'a> {
             To::Connection(conn, _) => {
                 shared.shards[usize::from(conn.shard)].inbox.wait_for_room(inbox::CAPACITY);
             }
-            To::Log(history, histories, ..) => {
+            To::Log(history, ..) => {
                 if let Some(audience) = shared.topics.audience(history.topic()) {
                     wait_until_free(shared, &audience, inbox::CAPACITY);
-                }
-                if histories.lock(history).is_none() {
-                    *history = histories.open(&history.topic().clone());
                 }
             }
         }
@@ -367,6 +361,25 @@ fn wait_until_free(shared: &Shared, audience: &Audience, capacity: usize) {
     each(audience.shards()).for_each(|shard| shared.shards[shard].inbox.wait_for_room(capacity));
 }
 
+/// Logs messages and puts them into the inboxes, and sees to it that the log does not become too large; the position of the last.
+fn log_some(
+    shared: &Shared,
+    histories: &Histories,
+    history: &mut Arc<History>,
+    messages: &[(Stampable<'_>, Option<&Squeezed>)],
+) -> Position {
+    let last = loop {
+        if let Some(mut stamping) = histories.lock(history) {
+            stamp(shared, histories, history, &mut stamping, messages);
+            break stamping.position();
+        }
+        // It was given up a moment ago, and begins anew.
+        *history = histories.open(&history.topic().clone());
+    };
+    histories.keep_within_budget(&shared.topics);
+    last
+}
+
 /// Gives messages their stamps and their places in the log and in the inboxes, all under the lock of their topic: in no inbox does a
 /// later one come before an earlier one. There was room a moment ago; what other publishers took of it since is not waited for.
 fn stamp(
@@ -375,20 +388,17 @@ fn stamp(
     history: &History,
     stamping: &mut Stamping,
     messages: &[(Stampable<'_>, Option<&Squeezed>)],
-) -> Option<Position> {
+) {
     let now_ms = shared.clock.now_ms();
     let topic = history.topic();
     // Under the lock, after which whoever subscribes with a position is in it, and before which it is in their replay.
     let audience = shared.topics.audience(topic);
+    let first = stamping.position().offset + 1;
     let mut heads = Heads::default();
-    let mut last = None;
     for (message, _) in messages {
-        let (position, head) = histories.append(stamping, message, now_ms);
-        heads.push(head);
-        last = Some(position);
+        heads.push(histories.append(stamping, message, now_ms));
     }
-    let (Some(audience), Some(position)) = (audience, last) else { return last };
-    let first = position.offset + 1 - messages.len() as u64;
+    let Some(audience) = audience else { return };
     for shard in each(audience.shards()) {
         let _ = shared.shards[shard].inbox.put_now(|state| {
             let Some(audience) = shared.topics.renewed(&audience, topic) else { return };
@@ -399,7 +409,6 @@ fn stamp(
             }
         });
     }
-    last
 }
 
 /// The heads of some messages in one piece of memory.
@@ -465,13 +474,7 @@ fn log_many(
             })
             .collect();
         let some: Vec<_> = some.iter().copied().zip(squeezed.iter().map(Option::as_ref)).collect();
-        last = loop {
-            let history = histories.open(topic.as_str());
-            let Some(mut stamping) = histories.lock(&history) else { continue };
-            stamp(shared, histories, &history, &mut stamping, &some);
-            break Some(stamping.position());
-        };
-        histories.keep_within_budget(&shared.topics);
+        last = Some(log_some(shared, histories, &mut histories.open(topic.as_str()), &some));
         left = rest;
     }
     last

@@ -162,13 +162,6 @@ impl Histories {
         (!stamping.ended).then_some(stamping)
     }
 
-    /// The same without waiting; `None` also if somebody else has it.
-    pub(crate) fn try_lock<'h>(&self, history: &'h History) -> Option<MutexGuard<'h, Stamping>> {
-        let stamping = history.stamping.try_lock()?;
-        self.use_now(history);
-        (!stamping.ended).then_some(stamping)
-    }
-
     /// Locks several, in an order that is the same for all; `None` if one of them was given up.
     pub(crate) fn lock_all<'h>(
         &self,
@@ -194,14 +187,14 @@ impl Histories {
         changed
     }
 
-    /// Makes a message the next one of a topic: its stamp, as the head in front of [`Stampable::rest`], and its place in the log.
+    /// Makes a message the next one of a topic, and keeps it; returns its stamp, which goes in front of [`Stampable::rest`].
     #[inline]
     pub(crate) fn append<'s>(
         &self,
         stamping: &'s mut Stamping,
         message: &Stampable<'_>,
         now_ms: u64,
-    ) -> (Position, &'s [u8]) {
+    ) -> &'s [u8] {
         let next = stamping.log.next();
         message.write_head(&mut stamping.head, &stamping.prefix, next.offset);
         let tail = message.rest().as_bytes();
@@ -209,7 +202,7 @@ impl Histories {
         self.change(stamping, |stamping| {
             stamping.log.append(&[header.as_bytes(), &stamping.head, tail], now_ms, &self.limits);
         });
-        (next, &stamping.head)
+        &stamping.head
     }
 
     /// What may be replayed to somebody who stands at a position.
