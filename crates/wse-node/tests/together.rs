@@ -15,8 +15,8 @@ use wse_core::ConnId;
 use wse_core::options::Options;
 use wse_core::topic::Filter;
 use wse_node::events::EventKind;
-use wse_node::server::Payload;
-use wse_node::{Node, Server};
+use wse_node::gate::{From, Wish};
+use wse_node::{Node, Payload, Server};
 
 /// Threads with clients, and how often each of them comes.
 const GUESTS: usize = 6;
@@ -26,11 +26,16 @@ const PUBLISHERS: usize = 3;
 /// A client that waits for longer has found a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+fn wishes<'a>(topics: &[Filter<'a>]) -> Vec<Wish<'a>> {
+    topics.iter().map(|filter| Wish { filter: *filter, from: From::Here }).collect()
+}
+
 fn node() -> Node {
     let options = Options {
         shards: 2,
         max_outbound_queue_bytes: 2 * 1024 * 1024,
         max_inbound_queue_size: 64,
+        recovery_enabled: true,
         ..Options::default()
     };
     let node = Node::new("127.0.0.1".into(), 0, options).unwrap();
@@ -146,7 +151,7 @@ fn publish(server: &Server, name: usize, over: &AtomicBool) {
     };
     while !over.load(Ordering::Relaxed) {
         let text = next();
-        if let Some(publication) = server.to_topic(topic, Payload::Json(&text)).unwrap() {
+        if let Some(publication) = server.to_topic(topic, &text).unwrap() {
             publication.finish();
         }
         let texts: Vec<String> = (0..20).map(|_| next()).collect();
@@ -170,11 +175,11 @@ fn meddle(server: &Server, over: &AtomicBool) {
             match turn % 5 {
                 0 => {
                     server.unsubscribe(conn, None);
-                    let _ = server.subscribe(conn, &topics);
+                    let _ = server.subscribe(conn, &wishes(&topics));
                 }
                 1 => {
                     server.unsubscribe(conn, Some(&topics[..1]));
-                    let _ = server.subscribe(conn, &topics);
+                    let _ = server.subscribe(conn, &wishes(&topics));
                 }
                 2 => drop(server.connection_info(conn)),
                 3 if turn % 100 == 3 => server.disconnect(conn, 4000, "by lot"),
@@ -200,7 +205,7 @@ fn drain(node: &Node, server: &Server, over: &AtomicBool) {
             match event.kind {
                 EventKind::Connect | EventKind::AuthConnect => {
                     assert!(present.insert(event.conn), "{:?} connected twice", event.conn);
-                    let _ = server.subscribe(event.conn, &topics);
+                    let _ = server.subscribe(event.conn, &wishes(&topics));
                 }
                 EventKind::Disconnect => assert!(present.remove(&event.conn), "an end without a beginning"),
                 EventKind::Text | EventKind::Binary => {

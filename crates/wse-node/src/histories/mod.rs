@@ -270,14 +270,14 @@ impl Histories {
         false
     }
 
-    /// When to look for old messages next; `None` while there are no histories.
-    pub(crate) fn tidy_ms(&self) -> Option<u64> {
-        (self.held.load(Relaxed) > 0).then(|| self.tidied_ms.load(Relaxed) + TIDY_MS)
+    /// When to look for old messages next.
+    pub(crate) fn tidy_ms(&self) -> u64 {
+        self.tidied_ms.load(Relaxed) + TIDY_MS
     }
 
     /// Gives back the memory of messages that are too old, of a part of the topics at a time.
     pub(crate) fn tidy(&self, now_ms: u64) {
-        if self.tidy_ms().is_none_or(|due| now_ms < due) {
+        if now_ms < self.tidy_ms() {
             return;
         }
         self.tidied_ms.store(now_ms, Relaxed);

@@ -197,7 +197,7 @@ impl Shard {
         let accept = self.acceptor.as_ref().and_then(Acceptor::retry_at_ms);
         let stop = self.stopping_since_ms.map(|since| since + STOP_MS);
         let drain = self.drain.as_ref().map(Drain::next_ms);
-        let tidy = self.histories().and_then(Histories::tidy_ms);
+        let tidy = self.histories().map(Histories::tidy_ms);
         let next = [wheel, accept, self.holds.next_ms(), stop, drain, tidy].into_iter().flatten().min();
         next.map(|at| Duration::from_millis(at.saturating_sub(now).max(1)))
     }
