@@ -34,6 +34,7 @@ from typing import Any
 from wse_server import RustWSEServer
 
 TOPIC = "bench"
+MISSED = "missed"
 DRAIN_COUNT = 4096
 DRAIN_TIMEOUT_MS = 50
 READY_STRINGS = 256
@@ -60,6 +61,7 @@ class Bench:
         self.acl: str = arguments.acl
         self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
         self.message: str = ORDER if arguments.message == "order" else padded(TICK, arguments.size)
+        self.epoch = ""
         self.counts = {"connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
         options: dict[str, Any] = {
             "max_connections": 50_000,
@@ -67,6 +69,8 @@ class Bench:
             "rate_limit_refill": 1e12,
             "max_inbound_queue_size": 1 << 20,
         }
+        if arguments.recovery:
+            options |= {"recovery_enabled": True, "recovery_memory_budget": arguments.budget}
         if arguments.jwt_secret:
             options["jwt_secret"] = arguments.jwt_secret.encode()
         self.server = RustWSEServer("127.0.0.1", arguments.port, **options)
@@ -99,12 +103,33 @@ class Bench:
             for kind, connection, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
                 if kind in {"connect", "auth_connect"}:
                     self.counts["connects"] += 1
+                    if str(data).startswith("back"):
+                        self.recover(connection)
                     # An attacker says so in its cookie; the one who is greedy wants to be subscribed.
-                    if self.subscribe and not str(data).startswith("hostile"):
+                    elif self.subscribe and not str(data).startswith("hostile"):
                         self.restrict(connection)
                         self.server.subscribe_connection(connection, [self.filter])
                 elif kind == "disconnect":
                     self.counts["disconnects"] += 1
+
+    def recover(self, connection: str) -> None:
+        """Serve a client that comes back with all that it missed."""
+        self.server.subscribe_with_recovery(connection, [MISSED], recover=True, epoch=self.epoch, offset=0)
+
+    def remember(self, messages: int) -> dict[str, Any]:
+        """Publish what clients will come back for."""
+        position = self.server.broadcast_many(MISSED, [TICK % (seq, 0) for seq in range(messages)])
+        assert position is not None
+        self.epoch = position.epoch
+        return {"position": position.offset}
+
+    def remember_topics(self, topics: int) -> dict[str, Any]:
+        """Publish to so many topics, three times, what is more than the budget holds."""
+        text = TICK % (0, 0)
+        for _ in range(3):
+            for number in range(topics):
+                self.server.broadcast_local(f"topic:{number:012}:prices", text)
+        return {"topics": self.server.health_snapshot()["recovery_topic_count"]}
 
     def restrict(self, connection: str) -> None:
         """Give a client its access list, which allows the topic and not all of the pattern."""
@@ -205,9 +230,14 @@ class Bench:
             return self.stats()
         if do == "burst":
             return self.burst(**request)
-        if do == "publish_among":
-            return self.publish_among(**request)
-        raise ValueError(f"unknown request {do!r}; there are 'stats', 'burst' and 'publish_among'")
+        requests: dict[str, Callable[..., dict[str, Any]]] = {
+            "publish_among": self.publish_among,
+            "remember": self.remember,
+            "remember_topics": self.remember_topics,
+        }
+        if do in requests:
+            return requests[do](**request)
+        raise ValueError(f"unknown request {do!r}; there are 'stats', 'burst', {', '.join(requests)}")
 
 
 def time_each(seconds: float, call: Callable[[int], None]) -> float:
@@ -246,6 +276,8 @@ def main() -> None:
     )
     parser.add_argument("--message", choices=["tick", "order"], default="tick", help="what `flood` publishes")
     parser.add_argument("--size", type=int, default=0, help="bytes to which a tick is filled up")
+    parser.add_argument("--recovery", action="store_true", help="topics have history")
+    parser.add_argument("--budget", type=int, default=1 << 28, help="bytes of all histories")
     parser.add_argument("--jwt-secret", default="", help="demand HS256 tokens made with this")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

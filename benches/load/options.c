@@ -50,9 +50,11 @@ void read_options(int argc, char **argv) {
     opt.echo = !strcmp(opt.mode, "echo");
     opt.stall = !strcmp(opt.mode, "stall");
     opt.burst = !strcmp(opt.mode, "burst");
-    if (!opt.latency && !opt.flood && !opt.echo && !opt.stall && !opt.burst && strcmp(opt.mode, "fanout") &&
-        strcmp(opt.mode, "idle")) {
-        fprintf(stderr, "wsload: unknown mode '%s'; there are fanout latency idle flood echo stall burst\n", opt.mode);
+    opt.recover = !strcmp(opt.mode, "recover");
+    if (!opt.latency && !opt.flood && !opt.echo && !opt.stall && !opt.burst && !opt.recover &&
+        strcmp(opt.mode, "fanout") && strcmp(opt.mode, "idle")) {
+        fprintf(stderr, "wsload: unknown mode '%s'; there are fanout latency idle flood echo stall burst recover\n",
+                opt.mode);
         exit(2);
     }
     opt.check_seq = getenv("WSLOAD_SEQ") != NULL;

@@ -9,6 +9,7 @@
 //   echo      one PAYLOAD in flight per client, and a histogram of round trips
 //   stall     connect, then never read again
 //   burst     connect, stop reading until SIGUSR1, then read; SECONDS count from the signal
+//   recover   count from the first connect on, and say when each client has what it expects
 //
 //   HEADER is one more request header, HELLO a text frame sent after the upgrade; either may be "".
 //
@@ -22,11 +23,11 @@
 //   WSLOAD_CONNECT_LIMIT=300  seconds after which clients that are not yet connected are given up
 //   WSLOAD_SETTLE=1        seconds between the last connect and the start of the measurement
 //   WSLOAD_RCVBUF=N        SO_RCVBUF of the clients, to keep a backlog on the server's side
-//   WSLOAD_EXPECT=N        burst: say "delivered" once each client has N data frames
+//   WSLOAD_EXPECT=N        burst, recover: say "delivered" once each client has N data frames
 //   WSLOAD_SRVPID=PID,...  the server's processes: their CPU, and the memory of the first, go into the result
 //
 // Output, flushed line by line: "connected=..." once the clients are connected, "mode=..." at the end, both as
-// key=value pairs; in burst mode also "stalled" and "delivered after_s=...". Exit code 1 if nobody could connect.
+// key=value pairs; in burst mode also "stalled" and "delivered after_s=...", in recover mode the latter. Exit code 1 if nobody could connect.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -345,17 +346,20 @@ static void report(double took, usage before, usage after, long rss0) {
     printf("\n");
 }
 
-static void measure(void) {
+static void measure(double start) {
     long rss0 = opt.server_pids ? status_kb(opt.server_pids, "VmRSS") : 0;
     usage before = use_now();
-    start_counting();
-    double start = monotonic(), end = start + opt.seconds;
-    pump(end, 0, 0);
+    if (!opt.recover) {
+        start_counting();
+        start = monotonic();
+    }
+    double end = start + opt.seconds;
+    if (!opt.expect || sum.satisfied < opt.clients) pump(end, 0, 0);
     if (opt.expect && sum.satisfied == opt.clients) {
         printf("delivered after_s=%.3f\n", monotonic() - start);
         fflush(stdout);
         opt.expect = 0;
-        pump(end, 0, 0);
+        if (!opt.recover) pump(end, 0, 0);
     }
     counting = 0;
     double took = monotonic() - start;
@@ -376,9 +380,11 @@ int main(int argc, char **argv) {
     clients = calloc((size_t)opt.clients, sizeof *clients);
     epoll_fd = epoll_create1(0);
     if (opt.flood || opt.echo) prepare_payload();
+    double start = monotonic();
+    if (opt.recover) start_counting();
     connect_all();
-    pump(monotonic() + opt.settle, 0, 0);
+    if (!opt.recover) pump(monotonic() + opt.settle, 0, 0);
     start_work();
-    measure();
+    measure(start);
     return 0;
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsebench import attacked, compressing, connecting, fanout, inbound, matching, resting
+from wsebench import attacked, compressing, connecting, fanout, inbound, matching, remembering, resting
 from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
 
 DELIVERIES = "deliveries"
@@ -58,6 +58,48 @@ WORKLOADS = (
             Figure("rate", DELIVERIES, Unit.PER_SECOND),
             Figure("size", "frame", Unit.BYTES),
             Figure("plain_size", "plain frame", Unit.BYTES),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "history-100",
+        "flood with history, 100 subscribers",
+        remembering.flood(100),
+        (Figure("rate", DELIVERIES, Unit.PER_SECOND, times_at_least(3)),),
+    ),
+    Workload(
+        "history-cost",
+        "flood with history, 100 subscribers, to one without of as many bytes",
+        remembering.flood_against_plain(100),
+        (
+            Figure("ratio", "ratio", Unit.COUNT, at_least(0.9)),
+            Figure("rate", DELIVERIES, Unit.PER_SECOND),
+            Figure("plain", "deliveries without", Unit.PER_SECOND),
+            Figure("size", "frame", Unit.BYTES),
+            Figure("plain_size", "plain frame", Unit.BYTES),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "come-back",
+        "1,000 clients come back at once, each 100 messages behind, beside 100 subscribers x 100/s",
+        remembering.come_back,
+        (
+            Figure("recovered_ms", "until all have recovered", Unit.MILLISECONDS, at_most(1000)),
+            Figure("ratio", "p99 of the others to the quiet one", Unit.COUNT, at_most(2)),
+            Figure("p99_ms", "p99 of the others", Unit.MILLISECONDS),
+            Figure("quiet_p99_ms", "quiet p99", Unit.MILLISECONDS),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "history-memory",
+        "100,000 topics under a history budget of 64 MiB",
+        remembering.memory,
+        (
+            Figure("ratio", "growth to the budget", Unit.COUNT, at_most(1.3)),
+            Figure("growth_mb", "memory growth", Unit.MEGABYTES),
+            Figure("topics", "topics that are kept", Unit.COUNT),
         ),
         ours_only=True,
     ),
