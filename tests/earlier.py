@@ -1,7 +1,7 @@
 """The clients of the earlier release, in an environment of their own, as programs that a test talks to.
 
-They need Python 3.12 and the package `wse-client==2.5.1`. Where one of the two is out of reach the tests that need them are skipped, and
-say so.
+They need Python 3.12 and the package `wse-client==2.5.1`. Where one of the two is out of reach the tests that
+need them are skipped, and say so.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def interpreter() -> Path:
         [str(outside), "-m", "venv", str(VENV)],
         [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
     ):
-        # Resolving and fetching six wheels takes seconds; a registry that does not answer takes pip's own patience.
+        # Six wheels take seconds; a registry that does not answer takes pip's own patience.
         ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if ended.returncode:
             raise MissingError(f"`{' '.join(command)}` failed: {ended.stderr.strip()[-300:]}")
@@ -76,7 +76,7 @@ def prints(python: Path, code: str) -> str | None:
 class EarlierClient:
     """One of the earlier clients in a process of its own.
 
-    The program reads one JSON object a line, does what it says, and prints what it did and heard, one JSON object a line.
+    The program reads lines of JSON, does what they say, and prints what it did and heard.
 
     Args:
         kind: `async` or `sync`.
@@ -128,7 +128,7 @@ class EarlierClient:
         self._process.stdin.write(json.dumps([what, arguments, options]) + "\n")
         self._process.stdin.flush()
 
-    def do(self, what: str, *arguments: Any, **options: Any) -> Any:
+    def do(self, what: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         """The same, and returns what it gave."""
         self.order(what, *arguments, **options)
         try:
@@ -151,7 +151,7 @@ class EarlierClient:
                 raise AssertionError(f"{len(matching)} of {count} {types}\n{self._story()}")
             return matching
 
-    def wait_for(self, what: str, value: Any) -> None:
+    def wait_for(self, what: str, value: object) -> None:
         """Asks for a property again and again until it is this."""
         deadline = time.monotonic() + PATIENCE
         pause = threading.Event()

@@ -1,4 +1,4 @@
-"""Clients of the earlier release work against this server as they are: each is a program that imports `wse-client==2.5.1`."""
+"""Clients of the earlier release, `wse-client==2.5.1`, work against this server as they are."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ def test_it_answers_pings_and_is_kept(server_factory: Factory, start: Start) -> 
     client.do("connect")
     ((_, conn_id, _),) = running.events.wait("auth_connect")
     received = running.server.health_snapshot()["messages_received"]
-    wait_until(
-        lambda: running.server.health_snapshot()["messages_received"] >= received + 30, "30 pongs", 20
-    )
+    wait_until(lambda: running.server.health_snapshot()["messages_received"] >= received + 30, "30 pongs", 20)
     assert running.server.get_connections() == [conn_id]
     assert client.do("is_connected") is True
 

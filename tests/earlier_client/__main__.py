@@ -1,9 +1,12 @@
-"""Runs a client of the earlier release under the orders of a test, which `tests/earlier.py` sends; it knows nothing of this project.
+"""Runs a client of the earlier release under the orders of a test, which `tests/earlier.py` sends.
+
+It knows nothing of this project.
 
     python __main__.py async|sync URL OPTIONS
 
-Reads lines `[name, arguments, options]` and calls that method of the client, or reads that property; prints `{"done": result}` or
-`{"failed": "Exception: text"}` for each, and `{"event": {...}}` for all that the client hears. Ends with its input.
+Reads lines `[name, arguments, options]` and calls that method of the client, or reads that property; prints
+`{"done": result}` or `{"failed": "Exception: text"}` for each, and `{"event": {...}}` for all that the client
+hears. Ends with its input.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ def plain(value: object) -> object:
     return repr(value)
 
 
-def hear(event: Any) -> None:
+def hear(event: object) -> None:
     """Prints an event."""
     say({"event": {name: getattr(event, name) for name in FIELDS}})
 
