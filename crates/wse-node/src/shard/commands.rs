@@ -5,7 +5,7 @@
 
 use wse_core::acl::{Admission, admission};
 use wse_core::protocol::codes::ErrorCode;
-use wse_core::protocol::command::{BadCommand, Cid, Publish, PresenceUpdate, Subscribe, Unsubscribe};
+use wse_core::protocol::command::{BadCommand, Cid, PresenceUpdate, Publish, Subscribe, Unsubscribe, Wanted};
 use wse_core::protocol::words::{self, Failed, Recovery};
 use wse_core::websocket::{Flow, Opcode};
 
@@ -18,16 +18,12 @@ impl Inlet<'_> {
     /// Gives a client the topics that it asks for, as far as it may have them.
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe) {
         if subscribe.queue_group.is_some() {
-            return self.not_allowed("p.queue_group: this server has no queue groups for clients", &subscribe.cid);
+            return self
+                .not_allowed("p.queue_group: this server has no queue groups for clients", &subscribe.cid);
         }
         if subscribe.presence.is_some() {
             return self.not_allowed("p.presence: this server tracks no presence", &subscribe.cid);
         }
-        let from = |since| since.map_or(From::Here, From::Position);
-        let wish = |wanted: &'_ _| {
-            let wse_core::protocol::command::Wanted { filter, since } = wanted;
-            Wish { filter: filter.as_filter(), from: from(*since) }
-        };
         let wishes: Vec<Wish<'_>> = subscribe.topics.iter().map(wish).collect();
         let answer = |granted: &Granted| subscribed(granted, subscribe.cid.as_ref());
         let _ = self.shared.subscribe(self.id, &wishes, Some(&answer));
@@ -49,7 +45,7 @@ impl Inlet<'_> {
             self.awaits_room = true;
             return Flow::Pause;
         }
-        self.count();
+        self.messages += 1;
         if !self.pass() {
             return Flow::Continue;
         }
@@ -97,12 +93,25 @@ impl Inlet<'_> {
 }
 
 impl Shard {
-    /// Looks again at those whose publication had no room.
+    /// Does not read a connection until there may be room for what it publishes.
+    pub(super) fn await_room(&mut self, slot: u32) {
+        self.look_for_room_ms = self.now_ms + 1;
+        self.awaiting_room.push(slot);
+    }
+
+    /// Looks again at those whose publication had no room, each millisecond at the most.
     pub(super) fn resume_publishers(&mut self) {
+        if self.now_ms < self.look_for_room_ms {
+            return;
+        }
         for slot in std::mem::take(&mut self.awaiting_room) {
             self.resume(slot);
         }
     }
+}
+
+fn wish(wanted: &Wanted) -> Wish<'_> {
+    Wish { filter: wanted.filter.as_filter(), from: wanted.since.map_or(From::Here, From::Position) }
 }
 
 /// The answer to a subscription.
