@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from sockets import Client, client_frame
+from sockets import Client, client_frame, read_together
 from support import Peer, Running, start_server, wait_until
 from wire import TEXT, connect
 
@@ -369,29 +370,50 @@ def test_who_publishes_faster_than_it_can_be_sent_waits_and_loses_nothing(
     assert ask(speaker, "publish", "last", topic="b", data={})["cid"] == "last"
 
 
-def test_who_publishes_to_a_topic_whose_readers_stand_still_keeps_nobody_else(open_to_all: Factory) -> None:
-    running = open_to_all(recovery_enabled=False, shards=1, rate_limit_capacity=1e6)
-    with Client(running.port, "reader") as reader:
-        running.events.wait("connect")
+@pytest.mark.slow
+def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_not_cut(
+    open_to_all: Factory,
+) -> None:
+    # The reader takes four megabytes a second, the speaker would give ten times that; 16 MiB is what may wait.
+    running = open_to_all(recovery_enabled=False, slow_client="close", rate_limit_capacity=1e9)
+    seconds, rate = 4.0, 4e6
+    blob = client_frame(json.dumps({"t": "publish", "p": {"topic": "a", "data": {"x": "x" * 8000}}}).encode())
+    received = len(b'{"c":"U","x":""}') + 8000 + 4
+    with Client(running.port, "reader") as reader, Client(running.port, "speaker") as speaker:
+        running.events.wait("connect", count=2)
         reader.send(json.dumps({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["a"]}}))
-        wait_until(lambda: running.server.get_topic_subscriber_count("a") == 1, "subscribed")
-        speaker, neighbour = running.dial(), running.dial()
-        subscribe(neighbour, "b")
-        blob = "x" * 64_000
-        done = threading.Event()
+        answer = json.loads(reader.frames(1)[0].payload)
+        assert answer["p"]["success_topics"] == ["a"]
+        neighbour = running.dial()
+        sent = 0
+        spoken = threading.Event()
 
         def speak() -> None:
-            for _ in range(200):
-                say(speaker, "publish", topic="a", data={"t": "n", "text": blob})
-            done.set()
+            nonlocal sent
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                speaker.send_raw(blob, timeout=30)
+                sent += 1
+            # The last one comes when the sum is known.
+            sent += 1
+            spoken.set()
+            speaker.send_raw(blob, timeout=30)
 
+        def all_is_there(_: Client, data: bytes) -> bool:
+            nonlocal had
+            assert data, f"the reader was closed after {had} bytes"
+            had += len(data)
+            return spoken.is_set() and had == sent * received
+
+        had = 0
         thread = threading.Thread(target=speak)
         thread.start()
-        while not done.wait(0.02):
-            publish(running, "b", 1)
-            assert neighbour.receive_json()["p"] == 1
-        thread.join()
-        assert is_alive(speaker)
+        try:
+            read_together([reader], all_is_there, timeout=60, rate=rate, rate_for=seconds + 1)
+        finally:
+            thread.join()
+        assert is_alive(neighbour)
+        assert sent * received > seconds * rate / 2
 
 
 # ---- Who may ----

@@ -256,12 +256,6 @@ impl<'a> Publication<'a> {
         self.windows == 0 && self.put_what_fits(None)
     }
 
-    /// The same for a thread that may compress but not wait.
-    pub fn try_finish_compressed(&mut self) -> bool {
-        let squeezed = self.squeeze();
-        self.put_what_fits(squeezed.as_ref())
-    }
-
     /// Waits until the message is in every inbox.
     pub fn finish(mut self) -> Option<Position> {
         let squeezed = self.squeeze();
@@ -325,10 +319,7 @@ impl<'a> Publication<'a> {
         let shared = self.shared;
         match &mut self.to {
             To::Log(history, histories, message, position) => {
-                let messages = [(*message, squeezed)];
-                *position = histories
-                    .with(history.topic(), |stamping| stamp(shared, histories, history, stamping, &messages));
-                histories.keep_within_budget(&shared.topics);
+                *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
             }
             To::Topic(audience, topic, message, left) => {
                 for shard in each(std::mem::take(left)) {
