@@ -378,7 +378,7 @@ def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_
     running = open_to_all(recovery_enabled=False, slow_client="close", rate_limit_capacity=1e9)
     seconds, rate = 4.0, 4e6
     blob = client_frame(json.dumps({"t": "publish", "p": {"topic": "a", "data": {"x": "x" * 8000}}}).encode())
-    received = len(b'{"c":"U","x":""}') + 8000 + 4
+    received = len(b'{"c":"U","x": ""}') + 8000 + 4
     with Client(running.port, "reader") as reader, Client(running.port, "speaker") as speaker:
         running.events.wait("connect", count=2)
         reader.send(json.dumps({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["a"]}}))
