@@ -298,8 +298,6 @@ NOT_BUILT: list[tuple[str, Any]] = [
     ("presence_enabled", True),
     ("slow_client", "gap"),
     ("api_key", SECRET),
-    ("client_subscriptions", True),
-    ("client_publish", True),
 ]
 
 

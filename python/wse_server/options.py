@@ -225,12 +225,12 @@ class ServerOptions(TypedDict, total=False):
     client_subscriptions: bool
     """Whether clients may subscribe to topics themselves.
 
-    Default: False. Unit: switch. Allowed: True or False. Not built yet: for now it must be False.
+    Default: False. Unit: switch. Allowed: True or False.
     """
     client_publish: bool
     """Whether clients may publish to topics themselves.
 
-    Default: False. Unit: switch. Allowed: True or False. Not built yet: for now it must be False.
+    Default: False. Unit: switch. Allowed: True or False.
     """
     trusted_proxies: list[str] | tuple[str, ...]
     """The networks whose X-Forwarded-For and X-Real-IP headers are believed.
@@ -921,7 +921,7 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=(),
         nullable=False,
-        for_now="Not built yet: for now it must be False.",
+        for_now=None,
         group="Clients on their own",
         summary="Whether clients may subscribe to topics themselves.",
         advice=(
@@ -940,7 +940,7 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=(),
         nullable=False,
-        for_now="Not built yet: for now it must be False.",
+        for_now=None,
         group="Clients on their own",
         summary="Whether clients may publish to topics themselves.",
         advice=(

@@ -108,10 +108,33 @@ impl Shared {
             })
         });
         if done.is_none() {
-            let closed = |wish: &Wish<'_>| (wish.filter.as_str().to_owned(), "the connection is closed".into());
+            let closed =
+                |wish: &Wish<'_>| (wish.filter.as_str().to_owned(), "the connection is closed".into());
             granted.refused = wishes.iter().map(closed).collect();
         }
         granted
+    }
+
+    /// Ends subscriptions; all of them without a list. `answer` goes behind the last message that comes of them.
+    pub(crate) fn unsubscribe(&self, conn: ConnId, filters: Option<&[Filter<'_>]>, answer: Option<&str>) {
+        let index = usize::from(conn.shard);
+        let Some(shard) = self.shards.get(index) else { return };
+        shard.people.with_acl(conn, |person, acl| {
+            let channels: Vec<u64> = match filters {
+                None => person.unsubscribe_all(&self.topics, index),
+                Some(filters) => filters
+                    .iter()
+                    .filter_map(|filter| person.unsubscribe(&self.topics, *filter, acl, index))
+                    .collect(),
+            };
+            let left = channels.into_iter().map(|channel| Entry::Unsubscribe { conn, channel });
+            let _ = shard.inbox.put_now(|state| {
+                state.entries.extend(left);
+                if let Some(text) = answer {
+                    state.send(conn, Message { opcode: Opcode::Text, head: &[], tail: text.as_bytes() });
+                }
+            });
+        });
     }
 
     /// Gives what is granted its place in the inbox.
@@ -234,4 +257,3 @@ fn reason(refused: &Subscribed, limit: usize) -> String {
         _ => "the access list does not allow it".into(),
     }
 }
-

@@ -66,6 +66,8 @@ enum To<'a> {
     Connection(ConnId, Message<'a>),
 }
 
+/// The longest message that a shard compresses for a client that publishes: longer ones would keep its other clients waiting.
+const COMPRESSED_BY_SHARDS: usize = 16 * 1024;
 /// One broadcast in so many of an audience is measured: reading the clock for each would cost more than there is to learn.
 const MEASURED: u64 = 64;
 
@@ -143,23 +145,15 @@ impl Server {
     ///
     /// # Errors
     /// [`Unsendable`] for the first message that is, before any is sent.
-    pub fn publish_many(
-        &self,
-        topic: Filter<'_>,
-        texts: &[&str],
-    ) -> Result<Option<Position>, Unsendable> {
+    pub fn publish_many(&self, topic: Filter<'_>, texts: &[&str]) -> Result<Option<Position>, Unsendable> {
         let shared = self.shared();
         if let Some(histories) = &shared.histories {
-            let messages = texts
-                .iter()
-                .map(|text| stampable(shared, topic, text))
-                .collect::<Result<Vec<_>, _>>()?;
+            let messages =
+                texts.iter().map(|text| stampable(shared, topic, text)).collect::<Result<Vec<_>, _>>()?;
             return Ok(log_many(shared, histories, topic, &messages));
         }
-        let messages = texts
-            .iter()
-            .map(|text| message(shared, Payload::Json(text)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let messages =
+            texts.iter().map(|text| message(shared, Payload::Json(text))).collect::<Result<Vec<_>, _>>()?;
         let mut left = &messages[..];
         while !left.is_empty() {
             // Looked up again for each portion: subscribers may have come.
@@ -195,6 +189,26 @@ impl Shared {
             let to = To::Topic(audience, topic.as_str(), message, shards);
             Publication { shared: self, to, windows, _stopwatch }
         }))
+    }
+}
+
+impl Shared {
+    /// Whether a message for a topic would be taken without waiting.
+    pub(crate) fn has_room_for(&self, topic: Filter<'_>) -> bool {
+        let audience = self.topics.audience(topic.as_str());
+        audience.is_none_or(|audience| is_free(self, &audience)) || self.is_stopping()
+    }
+
+    /// Publishes for a shard, which must not wait and has seen that [there is room](Self::has_room_for). The position, where the topic
+    /// has history.
+    pub(crate) fn publish_now(&self, topic: Filter<'_>, text: &str) -> Result<Option<Position>, Unsendable> {
+        let Some(mut publication) = self.to_topic(topic, text)? else { return Ok(None) };
+        if text.len() > COMPRESSED_BY_SHARDS {
+            publication.windows = 0;
+        }
+        let squeezed = publication.squeeze();
+        publication.put_now(squeezed.as_ref());
+        Ok(publication.position())
     }
 }
 
@@ -240,12 +254,6 @@ impl<'a> Publication<'a> {
     #[inline]
     pub fn try_finish(&mut self) -> bool {
         self.windows == 0 && self.put_what_fits(None)
-    }
-
-    /// The same for a thread that may compress but not wait.
-    pub fn try_finish_compressed(&mut self) -> bool {
-        let squeezed = self.squeeze();
-        self.put_what_fits(squeezed.as_ref())
     }
 
     /// Waits until the message is in every inbox.
@@ -303,6 +311,26 @@ impl<'a> Publication<'a> {
                 *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
                 true
             }
+        }
+    }
+
+    /// Puts the message in at once: what others put in since there was room is not waited for.
+    fn put_now(&mut self, squeezed: Option<&Squeezed>) {
+        let shared = self.shared;
+        match &mut self.to {
+            To::Log(history, histories, message, position) => {
+                *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
+            }
+            To::Topic(audience, topic, message, left) => {
+                for shard in each(std::mem::take(left)) {
+                    let _ = shared.shards[shard].inbox.put_now(|state| {
+                        if let Some(audience) = shared.topics.renewed(audience, topic) {
+                            state.publish(&audience, *message, squeezed, 0);
+                        }
+                    });
+                }
+            }
+            To::Everyone(..) | To::Connection(..) => unreachable!("clients publish to topics"),
         }
     }
 

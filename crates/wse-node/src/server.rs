@@ -88,19 +88,7 @@ impl Server {
 
     /// Ends subscriptions; all of them without a list. What was published before still arrives.
     pub fn unsubscribe(&self, conn: ConnId, filters: Option<&[Filter<'_>]>) {
-        let index = usize::from(conn.shard);
-        let Some(shard) = self.0.shards.get(index) else { return };
-        shard.people.with_acl(conn, |person, acl| {
-            let channels: Vec<u64> = match filters {
-                None => person.unsubscribe_all(&self.0.topics, index),
-                Some(filters) => filters
-                    .iter()
-                    .filter_map(|filter| person.unsubscribe(&self.0.topics, *filter, acl, index))
-                    .collect(),
-            };
-            let entries = channels.into_iter().map(|channel| Entry::Unsubscribe { conn, channel });
-            let _ = shard.inbox.put_now(|state| state.entries.extend(entries));
-        });
+        self.0.unsubscribe(conn, filters, None);
     }
 
     /// Gives a connection an access list, `None` for none, and ends the subscriptions that it no longer allows: their topics and patterns,

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use wse_core::ConnId;
 use wse_core::http::Response;
 use wse_core::options::Options;
+use wse_core::protocol::command::ClientMay;
 use wse_core::proxy::Networks;
 use wse_core::rate::Rate;
 use wse_core::websocket::deflate::Mode;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     /// Whose word about a client's address is believed.
     pub(crate) proxies: Networks,
     pub(crate) rate: Rate,
+    /// What clients may do themselves.
+    pub(crate) may: ClientMay,
     pub(crate) clock: Clock,
     /// Tells the connection ids of this run from those of others.
     pub(crate) run: u64,
@@ -101,6 +104,7 @@ impl Shared {
             .collect();
         Self {
             rate: Rate { capacity: options.rate_limit_capacity, refill: options.rate_limit_refill },
+            may: ClientMay { subscribe: options.client_subscriptions, publish: options.client_publish },
             proxies: Networks::new(&options.trusted_proxies),
             topics: Topics::new(shards.len()),
             histories: Histories::of(&options),

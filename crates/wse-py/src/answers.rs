@@ -37,7 +37,8 @@ pub(crate) fn recovery<'py>(
     let all = PyDict::new(py);
     for topic in &granted.subscribed {
         let of = PyDict::new(py);
-        let standing = granted.standing.iter().rev().find(|(name, _)| name == topic).map(|(_, standing)| standing);
+        let standing =
+            granted.standing.iter().rev().find(|(name, _)| name == topic).map(|(_, standing)| standing);
         of.set_item("epoch", standing.map(|standing| standing.position.epoch.to_string()))?;
         of.set_item("offset", standing.map(|standing| standing.position.offset))?;
         of.set_item("recoverable", standing.is_some())?;

@@ -43,8 +43,11 @@ impl Position {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        PyTuple::new(py, [self.epoch().into_pyobject(py)?.into_any(), self.0.offset.into_pyobject(py)?.into_any()])?
-            .try_iter()
+        PyTuple::new(
+            py,
+            [self.epoch().into_pyobject(py)?.into_any(), self.0.offset.into_pyobject(py)?.into_any()],
+        )?
+        .try_iter()
     }
 
     fn __repr__(&self) -> String {
@@ -96,7 +99,9 @@ impl Positions {
             (None, Some(epoch), Some(offset)) => Starts::All(place("", epoch, offset)?),
             (Some(positions), None, None) => Starts::Each(each(positions)?),
             (Some(_), ..) => {
-                return Err(PyValueError::new_err("positions exclude epoch and offset: give one or the other"));
+                return Err(PyValueError::new_err(
+                    "positions exclude epoch and offset: give one or the other",
+                ));
             }
             (None, ..) => {
                 return Err(PyValueError::new_err("epoch and offset belong together: give both or none"));
@@ -118,7 +123,9 @@ impl Positions {
 }
 
 fn each(positions: &Bound<'_, PyAny>) -> PyResult<std::collections::HashMap<String, Place>> {
-    let wrong = |what: String| PyTypeError::new_err(format!("positions must be a dict of topics to (epoch, offset), {what}"));
+    let wrong = |what: String| {
+        PyTypeError::new_err(format!("positions must be a dict of topics to (epoch, offset), {what}"))
+    };
     let dict = positions.cast::<PyDict>().map_err(|_| wrong(format!("not {}", type_name(positions))))?;
     let mut out = std::collections::HashMap::new();
     for (topic, position) in dict {

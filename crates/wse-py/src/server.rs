@@ -300,7 +300,10 @@ impl RustWSEServer {
     ///     ValueError: They are more than max_outbound_queue_bytes.
     fn send_bytes(&self, py: Python<'_>, conn_id: &str, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let Some(server) = self.node.server() else { return Ok(()) };
-        deliver(py, server.to_connection(conn_id, Payload::Binary(data.as_bytes())).map_err(arg::unsendable)?);
+        deliver(
+            py,
+            server.to_connection(conn_id, Payload::Binary(data.as_bytes())).map_err(arg::unsendable)?,
+        );
         Ok(())
     }
 
@@ -707,10 +710,7 @@ impl Drop for RustWSEServer {
 #[inline]
 fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) -> Option<Position> {
     let mut publication = publication?;
-    let position = if publication.try_finish() {
-        publication.position()
-    } else {
-        py.release(|| publication.finish())
-    };
+    let position =
+        if publication.try_finish() { publication.position() } else { py.release(|| publication.finish()) };
     position.map(Position)
 }

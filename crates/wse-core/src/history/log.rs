@@ -234,7 +234,8 @@ mod tests {
             if cleared || missed.len() > limits.messages || missed.iter().any(too_old) {
                 return Err(NotRecovered::Gone);
             }
-            if missed.len() as u64 > max || missed.iter().map(|(frame, _)| frame.len()).sum::<usize>() > max_bytes
+            if missed.len() as u64 > max
+                || missed.iter().map(|(frame, _)| frame.len()).sum::<usize>() > max_bytes
             {
                 return Err(NotRecovered::TooMany);
             }
@@ -247,7 +248,10 @@ mod tests {
         fn newest(&self, offset: u64, now_ms: u64, limits: &Limits, max_bytes: usize) -> (u64, Vec<u8>) {
             let tries = offset..=self.messages.len() as u64;
             let found = tries.map(|after| (after, self.since(after, now_ms, limits, u64::MAX, max_bytes)));
-            found.filter_map(|(after, kept)| Some((after, kept.ok()?))).next().expect("the top is always gone on from")
+            found
+                .filter_map(|(after, kept)| Some((after, kept.ok()?)))
+                .next()
+                .expect("the top is always gone on from")
         }
     }
 

@@ -292,8 +292,6 @@ pub struct Options {
     /// the tokens a `wse_topics` claim or call `set_topic_acl`.
     ///
     /// Unit: switch. Allowed: True or False.
-    ///
-    /// Not built yet: all but False.
     pub client_subscriptions: bool,
     /// Whether clients may publish to topics themselves.
     ///
@@ -301,8 +299,6 @@ pub struct Options {
     /// your program seeing it first; without it the message reaches your program like any other.
     ///
     /// Unit: switch. Allowed: True or False.
-    ///
-    /// Not built yet: all but False.
     pub client_publish: bool,
     /// The networks whose X-Forwarded-For and X-Real-IP headers are believed.
     ///
@@ -459,12 +455,6 @@ impl Options {
         }
         range::integer(&spec::PRESENCE_MAX_DATA_SIZE, self.presence_max_data_size, 2, 1_048_576)?;
         range::integer(&spec::PRESENCE_MAX_MEMBERS, self.presence_max_members, 0, 16_000_000)?;
-        if self.client_subscriptions {
-            return Err(spec::CLIENT_SUBSCRIPTIONS.not_built("True"));
-        }
-        if self.client_publish {
-            return Err(spec::CLIENT_PUBLISH.not_built("True"));
-        }
         range::integer(&spec::SHARDS, self.shards, 0, 64)?;
         format::secret(&spec::API_KEY, self.api_key.as_ref())?;
         if self.api_key.is_some() {
@@ -862,7 +852,7 @@ pub mod spec {
         default: "False",
         unit: "switch",
         allowed: "True or False",
-        built: "False",
+        built: "",
         secret: false,
     };
     /// `client_publish`
@@ -871,7 +861,7 @@ pub mod spec {
         default: "False",
         unit: "switch",
         allowed: "True or False",
-        built: "False",
+        built: "",
         secret: false,
     };
     /// `trusted_proxies`

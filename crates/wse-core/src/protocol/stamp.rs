@@ -7,8 +7,7 @@ use super::scan::Members;
 use crate::history::Position;
 
 /// What the server writes into a message; an own field of that name would be a second one.
-const OWN: [(&str, OwnStamp); 3] =
-    [("tp", OwnStamp("tp")), ("e", OwnStamp("e")), ("o", OwnStamp("o"))];
+const OWN: [(&str, OwnStamp); 3] = [("tp", OwnStamp("tp")), ("e", OwnStamp("e")), ("o", OwnStamp("o"))];
 
 /// A message that is to be stamped has a field that the stamp uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

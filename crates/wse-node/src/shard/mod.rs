@@ -6,6 +6,7 @@
 
 mod accept;
 mod close;
+mod commands;
 mod conn;
 mod deliver;
 mod drain;
@@ -84,6 +85,9 @@ pub(crate) struct Shard {
     readers: Readers,
     /// Connections that are not read because their next message has no room.
     paused: Vec<u32>,
+    /// Connections that are not read because there is no room for what they publish, and when to look again.
+    awaiting_room: Vec<u32>,
+    look_for_room_ms: u64,
     /// Connections over their outbound limit.
     over: Vec<u32>,
     holds: Holds,
@@ -121,6 +125,8 @@ impl Shard {
             again: Vec::new(),
             readers: Readers::default(),
             paused: Vec::new(),
+            awaiting_room: Vec::new(),
+            look_for_room_ms: 0,
             over: Vec::new(),
             holds: Holds::default(),
             stretch: 0,
@@ -159,6 +165,7 @@ impl Shard {
             }
             self.look_at_the_clock(timeout);
             self.begin_to_read();
+            self.resume_publishers();
             for event in &readiness {
                 self.on_ready(event);
             }
@@ -198,7 +205,8 @@ impl Shard {
         let stop = self.stopping_since_ms.map(|since| since + STOP_MS);
         let drain = self.drain.as_ref().map(Drain::next_ms);
         let tidy = self.histories().map(Histories::tidy_ms);
-        let next = [wheel, accept, self.holds.next_ms(), stop, drain, tidy].into_iter().flatten().min();
+        let room = (!self.awaiting_room.is_empty()).then_some(self.look_for_room_ms);
+        let next = [room, wheel, accept, self.holds.next_ms(), stop, drain, tidy].into_iter().flatten().min();
         next.map(|at| Duration::from_millis(at.saturating_sub(now).max(1)))
     }
 

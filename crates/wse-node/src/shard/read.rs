@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use wse_core::ConnId;
 use wse_core::protocol::codes::ErrorCode;
-use wse_core::protocol::command::{ClientMay, Command, strip_prefix};
+use wse_core::protocol::command::{Command, strip_prefix};
 use wse_core::protocol::words;
 use wse_core::rate::Verdict;
 use wse_core::websocket::deflate::Inflater;
@@ -134,16 +134,22 @@ impl Shard {
             closed: None,
             refused: None,
             renewed: false,
+            awaits_room: false,
         };
         let bytes = &mut self.buffer[start..end];
         let flow = receiver.receive(bytes, max_message_size, inflation, |incoming| inlet.take(incoming));
         inlet.finish();
         let (closed, messages, renewed) = (inlet.closed, inlet.messages, inlet.renewed);
+        let awaits_room = inlet.awaits_room;
         conn.receiver = receiver;
         conn.own = own;
         conn.flags.paused = flow == Ok(Flow::Pause);
         if conn.flags.paused {
-            self.paused.push(slot);
+            if awaits_room {
+                self.await_room(slot);
+            } else {
+                self.paused.push(slot);
+            }
         }
         if renewed {
             self.schedule_next(slot);
@@ -221,6 +227,9 @@ impl Shard {
         self.buffer[..len].copy_from_slice(kept);
         self.take_bytes(slot, len);
         self.shrink_buffer();
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused) {
+            return;
+        }
         // What came meanwhile, the end included, was told by an edge that is long past.
         self.again.push((slot, true));
     }
@@ -235,13 +244,15 @@ pub(super) struct Inlet<'a> {
     /// Frames that answer, in order.
     replies: &'a mut Vec<u8>,
     pub(super) shared: &'a Shared,
-    messages: u64,
+    pub(super) messages: u64,
     /// The code of the client's close frame.
     closed: Option<u16>,
     /// Seconds until the limit that refused a message lets the next one pass, and which limit that is.
     pub(super) refused: Option<(f64, &'static str)>,
     /// A fresh token came: the connection's deadlines have changed.
     pub(super) renewed: bool,
+    /// There was no room for what it publishes.
+    pub(super) awaits_room: bool,
 }
 
 impl Inlet<'_> {
@@ -263,15 +274,27 @@ impl Inlet<'_> {
     }
 
     fn text(&mut self, text: &str) -> Flow {
-        match Command::parse(strip_prefix(text), ClientMay::default()) {
-            Command::Application
-            | Command::Subscribe(_)
-            | Command::Unsubscribe(_)
-            | Command::Publish(_)
-            | Command::PresenceUpdate(_) => return self.message(EventKind::Text, text.as_bytes()),
+        match Command::parse(strip_prefix(text), self.shared.may) {
+            Command::Application => return self.message(EventKind::Text, text.as_bytes()),
+            Command::Publish(publish) => return self.publish(&publish),
+            Command::Subscribe(subscribe) => {
+                if self.pass() {
+                    self.subscribe(&subscribe);
+                }
+            }
+            Command::Unsubscribe(unsubscribe) => {
+                if self.pass() {
+                    self.unsubscribe(&unsubscribe);
+                }
+            }
+            Command::PresenceUpdate(update) => {
+                if self.pass() {
+                    self.update_presence(&update);
+                }
+            }
             Command::Bad(bad) => {
                 if self.pass() {
-                    self.reply(&words::refused(&bad, self.shared.clock.unix_ms()));
+                    self.refuse_order(&bad);
                 }
             }
             Command::Ping { timestamp } => {
@@ -320,7 +343,7 @@ impl Inlet<'_> {
 
     /// Asks the rate limit.
     #[inline]
-    fn pass(&mut self) -> bool {
+    pub(super) fn pass(&mut self) -> bool {
         let rate = &self.shared.rate;
         match self.conn.bucket.take(rate, self.now_ms) {
             Verdict::Pass => true,

@@ -140,11 +140,15 @@ pub(super) fn kind(value: &str) -> &'static str {
     }
 }
 
-/// A stranger's text in an error: in quotes, and not all of it if it is long.
+/// A stranger's text in an error: in quotes, on one line, and not all of it if it is long.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 64;
-    match text.char_indices().nth(SHOWN) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}...", &text[..end]),
+    let mut shown = String::from("\"");
+    for c in text.chars() {
+        if shown.len() > SHOWN {
+            return shown + "\"...";
+        }
+        shown.extend(c.escape_debug());
     }
+    shown + "\""
 }

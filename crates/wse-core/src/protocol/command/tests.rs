@@ -366,6 +366,16 @@ fn every_mistake_is_named() {
 }
 
 #[test]
+fn a_strangers_text_makes_no_long_error_and_no_second_line() {
+    for topic in ["\u{7f}", "\n", "\u{1f600}\u{200b}\u{7}"] {
+        let topic = topic.repeat(60);
+        let bad =
+            bad(&json!({"t": "subscription", "p": {"action": "subscribe", "topics": [topic]}}).to_string());
+        assert!(bad.message.len() < 200 && !bad.message.contains(char::is_control), "{}", bad.message);
+    }
+}
+
+#[test]
 fn a_mistake_is_answered_under_the_name_of_its_command() {
     let bad = bad(r#"{"t":"publish","p":{},"cid":"my \"7\""}"#);
     assert_eq!(bad.cid.as_ref().map(Cid::as_str), Some("my \"7\""));

@@ -1,0 +1,136 @@
+//! What clients do themselves, where the server lets them: subscribe, unsubscribe, publish.
+//!
+//! Answers go through the shard's own inbox, behind what the command put there. So a client gets its answers in the order of its commands, and
+//! each in its place among the messages of the topics.
+
+use wse_core::acl::{Admission, admission};
+use wse_core::protocol::codes::ErrorCode;
+use wse_core::protocol::command::{BadCommand, Cid, PresenceUpdate, Publish, Subscribe, Unsubscribe, Wanted};
+use wse_core::protocol::words::{self, Failed, Recovery};
+use wse_core::websocket::{Flow, Opcode};
+
+use super::Shard;
+use super::read::Inlet;
+use crate::gate::{From, Granted, Wish};
+use crate::inbox::Message;
+
+impl Inlet<'_> {
+    /// Gives a client the topics that it asks for, as far as it may have them.
+    pub(super) fn subscribe(&mut self, subscribe: &Subscribe) {
+        if subscribe.queue_group.is_some() {
+            return self
+                .not_allowed("p.queue_group: this server has no queue groups for clients", &subscribe.cid);
+        }
+        if subscribe.presence.is_some() {
+            return self.not_allowed("p.presence: this server tracks no presence", &subscribe.cid);
+        }
+        let wishes: Vec<Wish<'_>> = subscribe.topics.iter().map(wish).collect();
+        let answer = |granted: &Granted| subscribed(granted, subscribe.cid.as_ref());
+        let _ = self.shared.subscribe(self.id, &wishes, Some(&answer));
+    }
+
+    /// Ends subscriptions, also those that were none.
+    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+        let topics: Vec<&str> = unsubscribe.topics.iter().map(|topic| topic.as_str()).collect();
+        let answer = words::subscription_update("unsubscribe", unsubscribe.cid.as_ref(), &topics, &[], &[]);
+        let filters: Vec<_> = unsubscribe.topics.iter().map(|topic| topic.as_filter()).collect();
+        self.shared.unsubscribe(self.id, Some(&filters), Some(&answer));
+    }
+
+    /// Publishes for a client. Where there is no room for the message it is not taken from the socket: nobody waits here, and nothing
+    /// is lost.
+    pub(super) fn publish(&mut self, publish: &Publish<'_>) -> Flow {
+        let topic = publish.topic.as_filter();
+        if !self.shared.has_room_for(topic) {
+            self.awaits_room = true;
+            return Flow::Pause;
+        }
+        self.messages += 1;
+        if !self.pass() {
+            return Flow::Continue;
+        }
+        let people = &self.shared.shards[usize::from(self.id.shard)].people;
+        let allowed = people.with_acl(self.id, |_, acl| admission(acl.map(|acl| &**acl), topic));
+        if allowed != Some(Admission::Whole) {
+            self.not_allowed("the access list does not allow it", &publish.cid);
+            return Flow::Continue;
+        }
+        match self.shared.publish_now(topic, publish.data) {
+            Ok(position) => {
+                if let Some(cid) = &publish.cid {
+                    self.answer(&words::published(cid, topic.as_str(), position));
+                }
+            }
+            Err(error) => {
+                let message = format!("p.data: {error}");
+                let cid = publish.cid.clone();
+                self.refuse_order(&BadCommand { code: ErrorCode::InvalidAction, message, cid });
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Changes what others see of a client.
+    pub(super) fn update_presence(&mut self, update: &PresenceUpdate<'_>) {
+        self.not_allowed("presence_update: this server tracks no presence", &update.cid);
+    }
+
+    fn not_allowed(&mut self, message: &str, cid: &Option<Cid>) {
+        let bad = BadCommand { code: ErrorCode::NotAllowed, message: message.to_owned(), cid: cid.clone() };
+        self.refuse_order(&bad);
+    }
+
+    /// Says what is wrong with a command.
+    pub(super) fn refuse_order(&mut self, bad: &BadCommand) {
+        self.answer(&words::refused(bad, self.shared.clock.unix_ms()));
+    }
+
+    fn answer(&mut self, text: &str) {
+        let message = Message { opcode: Opcode::Text, head: &[], tail: text.as_bytes() };
+        let inbox = &self.shared.shards[usize::from(self.id.shard)].inbox;
+        let _ = inbox.put_now(|state| state.send(self.id, message));
+    }
+}
+
+impl Shard {
+    /// Does not read a connection until there may be room for what it publishes.
+    pub(super) fn await_room(&mut self, slot: u32) {
+        self.look_for_room_ms = self.now_ms + 1;
+        self.awaiting_room.push(slot);
+    }
+
+    /// Looks again at those whose publication had no room, each millisecond at the most.
+    pub(super) fn resume_publishers(&mut self) {
+        if self.now_ms < self.look_for_room_ms {
+            return;
+        }
+        for slot in std::mem::take(&mut self.awaiting_room) {
+            self.resume(slot);
+        }
+    }
+}
+
+fn wish(wanted: &Wanted) -> Wish<'_> {
+    Wish { filter: wanted.filter.as_filter(), from: wanted.since.map_or(From::Here, From::Position) }
+}
+
+/// The answer to a subscription.
+fn subscribed(granted: &Granted, cid: Option<&Cid>) -> String {
+    let success: Vec<&str> = granted.subscribed.iter().map(String::as_str).collect();
+    let failed: Vec<Failed<'_>> = granted
+        .refused
+        .iter()
+        .map(|(topic, reason)| Failed { topic, code: ErrorCode::NotAllowed, message: reason.clone() })
+        .collect();
+    let recovery: Vec<Recovery<'_>> = granted
+        .standing
+        .iter()
+        .map(|(topic, standing)| Recovery {
+            topic,
+            position: standing.position,
+            recovered: standing.recovered(),
+            count: standing.count(),
+        })
+        .collect();
+    words::subscription_update("subscribe", cid, &success, &failed, &recovery)
+}
