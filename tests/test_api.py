@@ -37,6 +37,9 @@ SIGNATURES = {
     "broadcast": "(self, /, topic, message, *, wait='local', timeout=10.0)",
     "broadcast_many": "(self, /, topic, messages)",
     "subscribe_connection": "(self, /, conn_id, topics, presence_data=None, queue_group=None, timeout=1.0)",
+    "subscribe_with_recovery": (
+        "(self, /, conn_id, topics, recover=False, epoch=None, offset=None, positions=None)"
+    ),
     "unsubscribe_connection": "(self, /, conn_id, topics=None)",
     "set_topic_acl": "(self, /, conn_id, allow=None, deny=None)",
     "get_topic_subscriber_count": "(self, /, topic)",

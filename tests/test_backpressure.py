@@ -56,8 +56,9 @@ class Flood:
 
 READERS = 100
 FLOOD_BYTES = 200 * 1000 * 1000
-QUIET: dict[str, Any] = {"ping_interval": 3600.0, "idle_timeout": 7200.0}
-"""No pings, so that what comes is what was published."""
+QUIET: dict[str, Any] = {"ping_interval": 3600.0, "idle_timeout": 7200.0, "slow_client": "close"}
+"""No pings, so that what comes is what was published; and who is too slow is closed, which is easily seen. What the other
+policies do is in test_slow_clients."""
 
 
 @pytest.mark.slow
@@ -183,7 +184,7 @@ def test_a_client_that_stalls_alone_does_not_stop_the_publisher_and_is_told_4408
     limit = 4 * MIB
     flood = Flood(1000)
     with (
-        ServerProcess(max_outbound_queue_bytes=limit) as node,
+        ServerProcess(max_outbound_queue_bytes=limit, slow_client="close") as node,
         Client(node.port, "sleeper", receive_buffer=SMALL_BUFFER) as sleeper,
         Client(node.port, "other") as other,
     ):
@@ -207,7 +208,7 @@ def test_a_client_that_stalls_alone_does_not_stop_the_publisher_and_is_told_4408
 def test_a_client_that_never_reads_again_is_cut_and_costs_nothing_any_more() -> None:
     flood = Flood(1000)
     with (
-        ServerProcess(max_outbound_queue_bytes=MIB) as node,
+        ServerProcess(max_outbound_queue_bytes=MIB, slow_client="close") as node,
         Client(node.port, "sleeper", receive_buffer=SMALL_BUFFER) as sleeper,
     ):
         node.subscribe({"sleeper": ["t"]})
@@ -254,7 +255,7 @@ LAGGARDS = 12
 def test_many_stalled_clients_together_stay_under_the_total() -> None:
     """Each on a topic of its own, so that nothing is shared, and each far below what one may be behind."""
     with (
-        ServerProcess(max_outbound_queue_bytes=16 * MIB, max_outbound_total_bytes=TOTAL) as node,
+        ServerProcess(max_outbound_queue_bytes=16 * MIB, max_outbound_total_bytes=TOTAL, slow_client="close") as node,
         clients_of(node, "stalled", LAGGARDS, receive_buffer=SMALL_BUFFER) as clients,
     ):
         node.subscribe({client.name: [client.name] for client in clients})

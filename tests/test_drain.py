@@ -281,6 +281,8 @@ def test_stop_counts_those_that_do_not_answer_as_cut(running: Running) -> None:
 def test_clients_that_go_by_themselves_are_not_waited_for(running: Running) -> None:
     with clients(running, 4) as everybody:
         draining = begin(running, timeout=60)
+        server = running.server
+        wait_until(lambda: server.health_snapshot()["draining_clients"] == 4, "it does not begin")
         for client in everybody:
             client.reset()
         assert draining.result(10) == {"drained": 4, "cut": 0}

@@ -23,16 +23,16 @@ class Echo:
 
     def __init__(self, running: Running) -> None:
         self._running = running
-        self._peer = running.dial()
+        self.peer = running.dial()
 
     def hear(self, *messages: str | bytes) -> list[tuple[str, Any]]:
         """Sends messages and returns the kind and data that each of them arrived with."""
         kinds = ("msg", "raw", "bin")
         known = len(self._running.events.of(*kinds))
         for message in messages:
-            self._peer.send(message)
+            self.peer.send(message)
         events = self._running.events.wait(*kinds, count=known + len(messages))[known:]
-        assert {conn_id for _, conn_id, _ in events} == {self._peer.conn_id}
+        assert {conn_id for _, conn_id, _ in events} == {self.peer.conn_id}
         return [(kind, data) for kind, _, data in events]
 
 
@@ -265,13 +265,21 @@ def test_objects_may_nest_as_deep_as_people_nest_them(echo: Echo) -> None:
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 @pytest.mark.parametrize(("left", "right"), [('{"p":', "}"), ("[", "]")])
 def test_nesting_without_end_harms_nobody(echo: Echo, depth: int, left: str, right: str) -> None:
-    for text in (
-        '{"p":' + left * depth + "1" + right * depth + "}",
-        '{"p":' + left * depth,
-        '{"t":"ping","p":' + left * depth + "1" + right * depth + "}",
-        '{"t":"client_hello","p":' + left * depth,
-    ):
+    for text in ('{"p":' + left * depth + "1" + right * depth + "}", '{"p":' + left * depth):
         assert echo.hear(text, "next") == [("raw", text), ("raw", "next")]
+
+
+@pytest.mark.parametrize("depth", [65, 1_000, 100_000])
+@pytest.mark.parametrize(("left", "right"), [('{"p":', "}"), ("[", "]")])
+def test_a_word_of_the_protocol_that_nests_too_deeply_is_answered_with_an_error(
+    echo: Echo, depth: int, left: str, right: str
+) -> None:
+    for word in ("ping", "client_hello"):
+        echo.peer.send('{"t":"' + word + '","p":' + left * depth + "1" + right * depth + "}")
+        assert echo.hear("next") == [("raw", "next")]
+        answer = echo.peer.receive_json()
+        assert (answer["t"], answer["p"]["code"]) == ("error", "INVALID_ACTION")
+        assert "64" in answer["p"]["message"]
 
 
 def test_an_integer_that_python_refuses_stays_text(echo: Echo) -> None:

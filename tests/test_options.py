@@ -156,16 +156,6 @@ WRONG: list[tuple[type[Exception], dict[str, Any], str]] = [
     ),
     (
         NotImplementedError,
-        {"slow_client": "gap"},
-        "slow_client='gap' is not built yet; for now slow_client must be 'heal' or 'close'",
-    ),
-    (
-        NotImplementedError,
-        {"recovery_enabled": True},
-        "recovery_enabled=True is not built yet; for now recovery_enabled must be False",
-    ),
-    (
-        NotImplementedError,
         {"api_key": SECRET},
         "api_key=a secret is not built yet; for now api_key must be None",
     ),
@@ -294,9 +284,7 @@ def test_both_ends_of_a_range_belong_to_it(option: Option) -> None:
 
 
 NOT_BUILT: list[tuple[str, Any]] = [
-    ("recovery_enabled", True),
     ("presence_enabled", True),
-    ("slow_client", "gap"),
     ("api_key", SECRET),
 ]
 

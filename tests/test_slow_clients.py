@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -247,3 +247,29 @@ def test_a_slow_client_that_goes_away_is_counted_no_more() -> None:
         client.reset()
         node.events.wait("disconnect")
         wait_until(lambda: health(node, "slow_clients") == 0, "a client that is gone lags")
+
+
+def test_all_together_stay_under_the_total_and_none_is_closed() -> None:
+    """Each on a topic of its own, so that nothing is shared, and each far below what one may be behind."""
+    total = 4 << 20
+    options = {"max_outbound_queue_bytes": total, "max_outbound_total_bytes": total, "shards": 2}
+    with start_server(**options) as node, ExitStack() as stack:
+        clients = [
+            stack.enter_context(Client(node.port, str(n), receive_buffer=SMALL_BUFFER)) for n in range(8)
+        ]
+        names = [data.partition("=")[2] for _, _, data in node.events.wait("connect", count=len(clients))]
+        ids = [conn_id for _, conn_id, _ in node.events.of("connect")]
+        for name, conn_id in zip(names, ids, strict=True):
+            node.server.subscribe_connection(conn_id, [name])
+        while health(node, "slow_clients") < len(clients):
+            for name in names:
+                node.server.broadcast_many(name, [PAD] * 64)
+            # An answer of each shard comes after all that was published before.
+            for conn_id in ids:
+                assert node.server.get_connection_info(conn_id), "it was closed"
+            assert health(node, "outbound_queued_bytes") <= total + (1 << 20)
+        assert health(node, "slow_consumer_drops") == 0
+        for name in names:
+            node.server.broadcast(name, "last")
+        for client in clients:
+            assert client.frames_until(b"last")[-1].payload, "it goes on"

@@ -101,6 +101,8 @@ class HealthSnapshot(TypedDict):
     """Seconds since `start`; 0 while the server does not run."""
     draining: bool
     """Whether new clients are sent elsewhere, since `drain` was called."""
+    draining_clients: int
+    """Clients that a `drain` has still to send away."""
     topics: int
     """Topics that somebody is subscribed to by name."""
     outbound_queued_bytes: int

@@ -167,6 +167,19 @@ impl<R: Run> Outbox<R> {
         unsent
     }
 
+    /// Moves what is left after a cut to memory of its own, which `make` makes of the bytes: the end of a frame must not keep all that came
+    /// with it.
+    ///
+    /// # Panics
+    /// When it is called at another time than after a cut.
+    pub fn move_rest(&mut self, make: impl FnOnce(&[u8]) -> R) {
+        let Some(first) = &mut self.first else { return };
+        assert!(self.rest.is_none() && first.boundary == first.end, "only the end of a frame is left by a cut");
+        let run = make(&first.run.bytes()[first.start as usize..first.end as usize]);
+        let end = run.bytes().len() as u32;
+        *first = Segment { run, boundary: end, start: 0, end };
+    }
+
     fn segments(&self) -> impl Iterator<Item = &Segment<R>> {
         self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
@@ -264,7 +277,14 @@ mod tests {
             again.advance(sent);
             let taken: Vec<u8> = again.take_unsent().iter().flat_map(|(run, start, end)| run[*start as usize..*end as usize].to_vec()).collect();
             prop_assert_eq!(taken, &bytes[next..], "what is dropped can be taken instead");
-            prop_assert_eq!(again.bytes(), outbox.bytes());
+            again.move_rest(|rest| Rc::new(rest.to_vec()));
+            again.push(&bytes, 0, bytes.len() as u32);
+            again.advance((next - sent).min(1));
+            let left: Vec<u8> = again.pieces().flatten().copied().collect();
+            prop_assert_eq!(&left, &[&bytes[sent + (next - sent).min(1)..next], &bytes[..]].concat());
+            again.cut_at_boundary();
+            let left: Vec<u8> = again.pieces().flatten().copied().collect();
+            prop_assert_eq!(&left, &bytes[sent + (next - sent).min(1)..next], "a second cut finds the same end");
             prop_assert_eq!(outbox.cut_at_boundary(), 0, "a second cut finds nothing more to drop");
             prop_assert_eq!(outbox.is_empty(), next == sent);
         }

@@ -57,6 +57,11 @@ impl Drains {
         self.begun.load(Ordering::Acquire)
     }
 
+    /// Connections that are still to go.
+    pub(crate) fn left(&self) -> usize {
+        self.tally.lock().left
+    }
+
     /// A shard has so many connections that are to go.
     pub(crate) fn expect(&self, connections: usize) {
         self.change(|tally| tally.left += connections);

@@ -21,6 +21,8 @@ pub struct Health {
     pub uptime_secs: f64,
     /// Whether new clients are sent elsewhere.
     pub draining: bool,
+    /// Clients that are still to go.
+    pub draining_clients: usize,
     /// Whether topics have history.
     pub recovery_enabled: bool,
     /// Topics with a history.
@@ -65,6 +67,7 @@ impl Health {
             inbound_dropped: shared.events.dropped(),
             uptime_secs: shared.clock.uptime().as_secs_f64(),
             draining: shared.drains.have_begun(),
+            draining_clients: shared.drains.left(),
             recovery_enabled: shared.options.recovery_enabled,
             presence_enabled: shared.options.presence_enabled,
             topics: shared.topics.topic_count(),
@@ -84,6 +87,7 @@ impl Health {
             "inbound_dropped": self.inbound_dropped,
             "uptime_secs": self.uptime_secs,
             "draining": self.draining,
+            "draining_clients": self.draining_clients,
             "recovery_enabled": self.recovery_enabled,
             "recovery_topic_count": self.recovery_topics,
             "recovery_total_bytes": self.recovery_bytes,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wse_core::outbox::{Outbox, Run as _};
+use wse_core::outbox::Run as _;
 use wse_core::protocol::codes::CloseCode;
 use wse_core::websocket::close::write_close;
 
@@ -10,7 +10,7 @@ use super::Shard;
 use super::conn::Phase;
 use crate::events::EventKind;
 use crate::log::limited;
-use crate::run::{Pool, Run};
+use crate::run::Run;
 
 /// How long the last bytes may wait without any of them being written, and a written close frame for the client's answer.
 pub(super) const CLOSE_MS: u64 = 5000;
@@ -18,9 +18,6 @@ pub(super) const CLOSE_MS: u64 = 5000;
 pub(super) const LONGEST_CLOSE_MS: u64 = 300_000;
 /// How long the server reads on after its last byte.
 const LINGER_MS: u64 = 2000;
-
-/// Up to this many bytes of a frame are copied rather than kept in the run that they came in.
-const PARTED: usize = 4096;
 
 /// Why the server closes.
 pub(super) enum Reason {
@@ -91,15 +88,6 @@ fn protocol_text(error: wse_core::websocket::ProtocolError) -> &'static str {
     }
 }
 
-/// Moves the remainder of a frame to memory of its own, so that a client that is on its way out does not keep all that came with it.
-fn part_from_run(outbox: &mut Outbox<Run>, pool: &Pool) {
-    let Some(rest) = outbox.single().filter(|rest| rest.len() <= PARTED).map(<[u8]>::to_vec) else { return };
-    *outbox = Outbox::default();
-    let end = rest.len() as u32;
-    // Nothing is cut off behind a close frame, so it does not matter that this begins within a frame.
-    outbox.push(&pool.run(rest), 0, end);
-}
-
 impl Shard {
     /// Ends the session and sends a close frame; the socket lives on until the client has answered or patience ends.
     pub(super) fn close(&mut self, slot: u32, reason: Reason) {
@@ -114,7 +102,7 @@ impl Shard {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if reason.drops_queue() {
             conn.outbox.cut_at_boundary();
-            part_from_run(&mut conn.outbox, &pool);
+            conn.outbox.move_rest(|rest| pool.run(rest.to_vec()));
         }
         conn.flags.peer_closed |= matches!(reason, Reason::Answer(_));
         // After a violation nothing more is understood, so nothing is waited for but the end.

@@ -27,7 +27,7 @@ use super::sweeps::Line;
 use crate::gate::Missed;
 use crate::inbox::Replaying;
 use crate::log::limited;
-use crate::run::{Note, Run};
+use crate::run::{Note, Pool, Run};
 use crate::squeeze::Wire;
 use crate::topics::Topics;
 
@@ -172,11 +172,13 @@ impl Conn {
     }
 
     /// Drops what is for all who hear its topic, and notes it. Whether what is left may follow.
-    fn shed(&mut self, topics: &Topics) -> bool {
+    fn shed(&mut self, topics: &Topics, pool: &Pool) -> bool {
         let mut lag = self.lag.take().unwrap_or_default();
         lag.begin();
         let mut compressed = false;
-        for (run, start, end) in self.outbox.take_unsent() {
+        let unsent = self.outbox.take_unsent();
+        self.outbox.move_rest(|rest| pool.run(rest.to_vec()));
+        for (run, start, end) in unsent {
             let mut keep = |from: u32, to: u32, outbox: &mut Outbox<Run>| {
                 if from < to {
                     compressed |= run.bytes()[from as usize] & COMPRESSED != 0;
@@ -204,10 +206,10 @@ impl Conn {
 impl Shard {
     /// A client holds more than `limit`: by the policy `slow_client` it loses its backlog, or its connection.
     pub(super) fn fall_behind(&mut self, slot: u32, limit: usize) {
-        let Self { slots, shared, .. } = self;
+        let Self { slots, shared, pool, .. } = self;
         let Some(conn) = slots.get_mut(slot) else { return };
         let is_new = conn.lag.is_none();
-        let may_follow = shared.options.slow_client != SlowClient::Close && conn.shed(&shared.topics);
+        let may_follow = shared.options.slow_client != SlowClient::Close && conn.shed(&shared.topics, pool);
         if is_new && conn.lag.is_some() {
             shared.laggards.now.fetch_add(1, Relaxed);
         }
