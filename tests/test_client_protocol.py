@@ -385,7 +385,7 @@ def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_
         answer = json.loads(reader.frames(1)[0].payload)
         assert answer["p"]["success_topics"] == ["a"]
         neighbour = running.dial()
-        sent = 0
+        sent = had = 0
         spoken = threading.Event()
 
         def speak() -> None:
@@ -405,7 +405,6 @@ def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_
             had += len(data)
             return spoken.is_set() and had == sent * received
 
-        had = 0
         thread = threading.Thread(target=speak)
         thread.start()
         try:
