@@ -268,8 +268,8 @@ def test_nesting_without_end_harms_nobody(echo: Echo, depth: int, left: str, rig
     for text in (
         '{"p":' + left * depth + "1" + right * depth + "}",
         '{"p":' + left * depth,
-        '{"t":"ping","p":' + left * depth + "1" + right * depth + "}",
-        '{"t":"client_hello","p":' + left * depth,
+        '{"t":"pingpong","p":' + left * depth + "1" + right * depth + "}",
+        '{"t":"hello","p":' + left * depth,
     ):
         assert echo.hear(text, "next") == [("raw", text), ("raw", "next")]
 
