@@ -17,7 +17,8 @@ from support import Running, wait_until
 from tap import Tap
 from wse_server import RustWSEServer, rust_jwt_encode
 
-pytestmark = pytest.mark.slow
+# The first of them installs the client.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(earlier.INSTALLING + 120)]
 
 Factory = Callable[..., Running]
 Start = Callable[..., EarlierClient]
