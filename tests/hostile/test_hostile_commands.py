@@ -1,4 +1,4 @@
-"""Whoever attacks with what clients may do themselves is answered, slowed down or cut; nobody else notices."""
+"""Who attacks with what clients may do themselves is answered, slowed down or cut; nobody else notices."""
 
 from __future__ import annotations
 
