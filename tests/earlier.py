@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / "build" / "earlier-client"
 PYTHON = "3.12"
 PACKAGES = ["wse-client[all]==2.5.1"]
+RETRIES = ["--retries", "1", "--timeout", "20"]
+INSTALLING = 240.0
+"""Seconds for six wheels, which take a few; the rest is patience with a busy machine."""
 PROGRAM = Path(__file__).resolve().parent / "earlier_client" / "__main__.py"
 
 
@@ -43,10 +46,12 @@ def interpreter() -> Path:
     shutil.rmtree(VENV, ignore_errors=True)
     for command in (
         [str(outside), "-m", "venv", str(VENV)],
-        [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
+        [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *RETRIES, *PACKAGES],
     ):
-        # Six wheels take seconds; a registry that does not answer takes pip's own patience.
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALLING)
+        except subprocess.TimeoutExpired:
+            raise MissingError(f"`{' '.join(command)}` took longer than {INSTALLING} s") from None
         if ended.returncode:
             raise MissingError(f"`{' '.join(command)}` failed: {ended.stderr.strip()[-300:]}")
     done.write_text("\n".join(PACKAGES))

@@ -374,7 +374,7 @@ def test_who_publishes_faster_than_it_can_be_sent_waits_and_loses_nothing(
 def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_not_cut(
     open_to_all: Factory,
 ) -> None:
-    # The reader takes four megabytes a second, the speaker would give ten times that; 16 MiB is what may wait.
+    # The reader takes four megabytes a second, the speaker would give ten times that; 16 MiB may wait.
     running = open_to_all(recovery_enabled=False, slow_client="close", rate_limit_capacity=1e9)
     seconds, rate = 4.0, 4e6
     blob = client_frame(json.dumps({"t": "publish", "p": {"topic": "a", "data": {"x": "x" * 8000}}}).encode())
@@ -385,7 +385,7 @@ def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_
         answer = json.loads(reader.frames(1)[0].payload)
         assert answer["p"]["success_topics"] == ["a"]
         neighbour = running.dial()
-        sent = 0
+        sent = had = 0
         spoken = threading.Event()
 
         def speak() -> None:
@@ -405,7 +405,6 @@ def test_who_publishes_to_a_slow_reader_is_not_read_meanwhile_and_the_reader_is_
             had += len(data)
             return spoken.is_set() and had == sent * received
 
-        had = 0
         thread = threading.Thread(target=speak)
         thread.start()
         try:
@@ -624,6 +623,12 @@ BAD: list[tuple[str, str, str]] = [
     (in_data(f'{{"x":{DEEP}}}'), "INVALID_ACTION", "the message is nested deeper than 64 levels"),
     (f'{{"t":"ping","p":{DEEP}}}', "INVALID_ACTION", "the message is nested deeper than 64 levels"),
     (f'{{"t":"client_hello","p":{DEEP}}}', "INVALID_ACTION", "the message is nested deeper than 64 levels"),
+    ('{"t":"client_hello","p":' + "[" * 100_000, "INVALID_ACTION", "the message is nested deeper than 64"),
+    (
+        in_data('{"x":' * 100_000 + "1" + "}" * 100_000),
+        "INVALID_ACTION",
+        "the message is nested deeper than 64",
+    ),
     # Sizes.
     (
         in_data("[" + "0," * 400_000 + "0]"),

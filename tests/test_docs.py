@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import support
+from wse_server import rust_jwt_encode
 
 # What keeps a program alive that would end once its server has started. The import comes before the server:
 # an interrupt in the middle of one can get lost.
@@ -88,4 +90,30 @@ def test_an_access_list_refuses_and_lets_through_what_the_page_says(
         peer.send({"t": "sign_in"})
         # The second comes right after the first: what the secret room was told is not between them.
         assert peer.receive_json()["t"] == "joined"
+    peer.close()
+
+
+def test_clients_choose_their_topics_within_their_access_lists(
+    start: Callable[[str, str], support.Program], free_port: int
+) -> None:
+    start("clients.md", "client_subscriptions=True")
+    # The token that the page's login gives.
+    ann = rust_jwt_encode(
+        {
+            "sub": "ann",
+            "exp": int(time.time()) + 3600,
+            "wse_topics": {"allow": ["room:*"], "deny": ["room:staff"]},
+        },
+        b"replace-with-a-strong-secret-key!",
+    )
+    peer = support.Peer(support.dial(f"ws://127.0.0.1:{free_port}/wse", token=ann), "")
+    assert peer.receive_json()["t"] == "server_ready"
+    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["room:1", "room:staff"]}})
+    answer = peer.receive_json()["p"]
+    assert (answer["success_topics"], answer["failed_topics"]) == (["room:1"], ["room:staff"])
+    said = {"t": "chat", "p": {"text": "hi"}}
+    peer.send({"t": "publish", "p": {"topic": "room:1", "data": said}, "cid": "17"})
+    message, told = peer.receive_json(), peer.receive_json()
+    assert (message["tp"], message["o"], message["p"]) == ("room:1", 1, {"text": "hi"})
+    assert (told["cid"], told["p"]["offset"]) == ("17", 1)
     peer.close()

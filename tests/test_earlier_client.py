@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 import earlier
 from earlier import EarlierClient
 from support import Running, wait_until
-from wse_server import rust_jwt_encode
+from tap import Tap
+from wse_server import RustWSEServer, rust_jwt_encode
 
-pytestmark = pytest.mark.slow
+# The first of them installs the client.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(earlier.INSTALLING + 120)]
 
 Factory = Callable[..., Running]
 Start = Callable[..., EarlierClient]
@@ -316,3 +319,106 @@ def test_an_application_may_subscribe_it_as_before(server_factory: Factory, star
     publish(running, "a", 1)
     assert numbers(client.wait("news")) == [1]
     assert client.do("recovery_state") == {"a": [place["epoch"], 1]}
+
+
+# ---- Compressed, packed, sealed ----
+
+needs_encodings = pytest.mark.skipif(
+    not hasattr(RustWSEServer, "send_event"), reason="the server does not speak msgpack, zlib and AES-GCM yet"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a client asks to be spoken to, what its messages begin with then, and what is not seen any more."""
+
+    query: str
+    options: dict[str, Any]
+    mark: bytes
+    unseen: bytes
+
+
+FORMS = {
+    "msgpack": Form("?format=msgpack", {}, b"M:", b'"p"'),
+    "encrypted": Form("", {"encryption": True}, b"E:", b"news"),
+    "both": Form("?format=msgpack", {"encryption": True}, b"E:", b"news"),
+}
+
+
+@needs_encodings
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_it_hears_is_heard_and_recovers_in_the_form_that_it_asked_for(
+    serving: Factory, start: Start, form: Form
+) -> None:
+    running = serving(compression="off")
+    with Tap(running.port) as tap:
+        client = start(tap.url + form.query, token=token(), topics=["a"], **form.options)
+        client.do("connect")
+        ((_, conn_id, _),) = running.events.wait("auth_connect")
+        subscribed(running, "a")
+        client.wait_for("is_fully_ready", True)
+        client.wait_for_log("Server hello")
+        greeted = len(tap.from_server)
+        publish(running, "a", 1)
+        running.server.send_event(conn_id, {"t": "alone", "p": {"text": "é" * 3000}})
+        client.do("send", "chat", {"text": "é€😀" * 1000})
+        assert running.events.wait("msg")[0][2]["p"] == {"text": "é€😀" * 1000}
+        client.wait("alone")
+        running.server.disconnect(conn_id, 1012)
+        publish(running, "a", 2, 3)
+        running.events.wait("auth_connect", count=2)
+        client.wait("news", count=3)
+        publish(running, "a", 4)
+        heard = client.wait("news", "alone", count=5)
+        assert numbers([event for event in heard if event["type"] == "news"]) == [1, 2, 3, 4]
+        assert [event["payload"]["text"] for event in heard if event["type"] == "alone"] == ["é" * 3000]
+        said = bytes(tap.from_server[greeted:])
+    assert said.count(form.mark) >= 5
+    assert form.unseen not in said
+
+
+def test_the_tap_shows_what_is_said_in_clear(serving: Factory, start: Start) -> None:
+    # So that what the other tests do not find there means something.
+    running = serving(compression="off")
+    with Tap(running.port) as tap:
+        client = start(tap.url, token=token(), topics=["a"])
+        client.do("connect")
+        subscribed(running, "a")
+        publish(running, "a", 1)
+        client.wait("news")
+        assert b"news" in tap.from_server
+        assert b'"p"' in tap.from_server
+
+
+@needs_encodings
+def test_long_messages_come_to_it_compressed(serving: Factory, start: Start) -> None:
+    running = serving()
+    with Tap(running.port) as tap:
+        client = start(tap.url, token=token())
+        client.do("connect")
+        ((_, conn_id, _),) = running.events.wait("auth_connect")
+        client.wait_for_log("Server hello")
+        greeted = len(tap.from_server)
+        queued = running.server.send_event(conn_id, {"t": "long", "p": {"text": "é" * 3000}})
+        (long,) = client.wait("long")
+        assert long["payload"] == {"text": "é" * 3000}
+        assert 0 < queued < 1000
+        length = bytes([queued]) if queued < 126 else b"\x7e" + queued.to_bytes(2)
+        assert tap.from_server[greeted:].startswith(b"\x82" + length + b"C:")
+
+
+@pytest.mark.parametrize("compression", ["shared", "full"])
+def test_permessage_deflate_works_with_it(serving: Factory, start: Start, compression: str) -> None:
+    running = serving(compression=compression)
+    client = start(running.url, token=token(), topics=["a"])
+    client.do("connect")
+    subscribed(running, "a")
+    ((_, conn_id, _),) = running.events.wait("auth_connect")
+    info = running.server.get_connection_info(conn_id)
+    assert info is not None
+    assert info["compressed"] is True
+    for n in range(20):
+        running.server.broadcast("a", json.dumps({"t": "news", "p": {"n": n, "text": "x" * 2000}}))
+    assert numbers(client.wait("news", count=20)) == list(range(20))
+    client.do("send", "chat", {"text": "x" * 50_000})
+    assert running.events.wait("msg")[0][2]["p"] == {"text": "x" * 50_000}

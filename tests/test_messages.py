@@ -265,7 +265,12 @@ def test_objects_may_nest_as_deep_as_people_nest_them(echo: Echo) -> None:
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 @pytest.mark.parametrize(("left", "right"), [('{"p":', "}"), ("[", "]")])
 def test_nesting_without_end_harms_nobody(echo: Echo, depth: int, left: str, right: str) -> None:
-    for text in ('{"p":' + left * depth + "1" + right * depth + "}", '{"p":' + left * depth):
+    for text in (
+        '{"p":' + left * depth + "1" + right * depth + "}",
+        '{"p":' + left * depth,
+        '{"t":"pingpong","p":' + left * depth + "1" + right * depth + "}",
+        '{"t":"hello","p":' + left * depth,
+    ):
         assert echo.hear(text, "next") == [("raw", text), ("raw", "next")]
 
 

@@ -20,7 +20,11 @@ import sys
 import threading
 from typing import Any
 
-from wse_client import AsyncWSEClient, ReconnectConfig, SyncWSEClient
+from wse_client import (  # type: ignore[import-not-found]
+    AsyncWSEClient,
+    ReconnectConfig,
+    SyncWSEClient,
+)
 
 FIELDS = (
     "type",

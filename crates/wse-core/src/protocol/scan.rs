@@ -263,7 +263,7 @@ mod tests {
 
         #[test]
         fn the_same_items_as_a_parser_finds(values in prop::collection::vec(json(), 0..6), pretty: bool) {
-            let list = Value::from(values.clone());
+            let list = Value::from(values);
             let text = if pretty { serde_json::to_string_pretty(&list) } else { serde_json::to_string(&list) }.unwrap();
             let items: Vec<Value> = Elements::new(&text).map(|item| serde_json::from_slice(item).unwrap()).collect();
             prop_assert_eq!(items, serde_json::from_str::<Vec<Value>>(&text).unwrap());
