@@ -22,6 +22,8 @@ pub(crate) struct Person {
     pub(crate) connected_at_ms: u64,
     pub(crate) user_id: Option<Box<str>>,
     pub(crate) wire: Wire,
+    /// Whether it was ever present in a topic.
+    pub(crate) present: bool,
     pub(crate) subscriptions: KeyedList<Subscription>,
 }
 
@@ -230,11 +232,11 @@ impl Person {
         narrowed
     }
 
-    /// Removes everything; the ids of the channels that the shard must forget.
-    pub(crate) fn unsubscribe_all(&mut self, topics: &Topics, shard: usize) -> Vec<u64> {
+    /// Removes everything: the names, and the ids of the channels that the shard must forget.
+    pub(crate) fn unsubscribe_all(&mut self, topics: &Topics, shard: usize) -> Vec<(String, u64)> {
         let channels = self.subscriptions.take();
         channels.iter().for_each(|Subscription(channel)| topics.unsubscribe(channel, shard, self.wire));
-        channels.iter().map(|subscription| subscription.key()).collect()
+        channels.iter().map(|Subscription(channel)| (channel.name.to_string(), channel.id)).collect()
     }
 
     /// The topics and patterns, sorted.

@@ -158,7 +158,12 @@ impl Shard {
         self.end_lag(slot);
         let index = usize::from(self.index);
         if let Some(mut person) = self.handle().people.leave(id) {
-            person.unsubscribe_all(&self.shared.topics, index);
+            let ended = person.unsubscribe_all(&self.shared.topics, index);
+            if person.present {
+                // What the connection said goes before its end, and its end goes last.
+                self.hand_over();
+                self.shared.exit_all_presence(id, &person, ended.iter().map(|(name, _)| name.as_str()));
+            }
         }
         self.shared.topics.leave_everyone(index, wire);
         self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);

@@ -118,6 +118,8 @@ pub(super) struct Flags {
     pub(super) hello: bool,
     /// It waits in a flush list.
     pub(super) queued: bool,
+    /// It waits in a list that lets others go first.
+    pub(super) lazily: bool,
     /// The socket took no more; epoll will tell.
     pub(super) blocked: bool,
     /// Its next message does not fit into the inbound queue; it is not read.

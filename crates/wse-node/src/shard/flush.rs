@@ -14,6 +14,8 @@ use crate::stats::SIZES;
 
 /// How long one turn of the loop writes before it looks at its sockets and its inbox again.
 const SLICE: std::time::Duration = std::time::Duration::from_micros(1000);
+/// The same where nobody waits but for news of who is there: a message that comes meanwhile waits for so long.
+const LAZY_SLICE: std::time::Duration = std::time::Duration::from_micros(250);
 /// Connections written to before the clock is looked at.
 const STEP: usize = 16;
 /// Pieces gathered into one write.
@@ -37,6 +39,7 @@ impl Shard {
             return;
         }
         let started = Instant::now();
+        let slice = if self.sweeps.are_lazy() { LAZY_SLICE } else { SLICE };
         let mut step = Vec::with_capacity(STEP);
         while !self.sweeps.is_empty() {
             self.sweeps.next(STEP, &mut step);
@@ -45,10 +48,11 @@ impl Shard {
                     && conn.flags.queued
                 {
                     conn.flags.queued = false;
+                    conn.flags.lazily = false;
                     self.flush(slot);
                 }
             }
-            if started.elapsed() >= SLICE {
+            if started.elapsed() >= slice {
                 return;
             }
         }

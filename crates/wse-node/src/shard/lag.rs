@@ -217,7 +217,11 @@ impl Shard {
         let is_free = conn.outbox.is_empty() && !conn.flags.blocked;
         shared.laggards.fell_behind.fetch_add(1, Relaxed);
         let clock = shared.clock;
-        limited!(warn, clock, "a client reads too slowly: its backlog is dropped, and it will be told what it missed");
+        limited!(
+            warn,
+            clock,
+            "a client reads too slowly: its backlog is dropped, and it will be told what it missed"
+        );
         self.count_dropped(slot);
         if is_free {
             self.heal(slot);

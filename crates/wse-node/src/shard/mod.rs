@@ -11,6 +11,7 @@ mod conn;
 mod deliver;
 mod drain;
 mod flush;
+mod gather;
 mod handshake;
 mod hold;
 mod lag;
@@ -40,6 +41,7 @@ use crate::shared::{ShardHandle, Shared};
 use accept::Acceptor;
 use conn::{Receiving, Slots};
 use drain::Drain;
+use gather::Gathered;
 use hold::Holds;
 use readers::Readers;
 use sweeps::Sweeps;
@@ -90,6 +92,8 @@ pub(crate) struct Shard {
     look_for_room_ms: u64,
     /// Connections over their outbound limit.
     over: Vec<u32>,
+    /// News of who is there that wait for the last ones to be written.
+    gathered: Gathered,
     holds: Holds,
     stretch: u64,
     visit: u64,
@@ -128,6 +132,7 @@ impl Shard {
             awaiting_room: Vec::new(),
             look_for_room_ms: 0,
             over: Vec::new(),
+            gathered: Gathered::default(),
             holds: Holds::default(),
             stretch: 0,
             visit: 0,
@@ -175,6 +180,7 @@ impl Shard {
                 self.handle().inbox.take(&mut contents, false);
             }
             self.deliver(&mut contents);
+            self.give_next();
             self.close_those_over();
             self.flush_slice();
             self.check_timers();

@@ -206,6 +206,7 @@ impl Shard {
 
     /// There is room for events again: first what was kept, then the sockets.
     pub(super) fn resume_paused(&mut self) {
+        self.shared.tell_owed_joins();
         for slot in std::mem::take(&mut self.paused) {
             self.resume(slot);
         }
