@@ -295,7 +295,6 @@ def test_both_ends_of_a_range_belong_to_it(option: Option) -> None:
 
 NOT_BUILT: list[tuple[str, Any]] = [
     ("recovery_enabled", True),
-    ("presence_enabled", True),
     ("slow_client", "gap"),
     ("api_key", SECRET),
 ]
