@@ -243,6 +243,7 @@ impl Shard {
         if conn.channels.position(channel).is_some() {
             return;
         }
+        self.gathered.note_newcomer(slot, &conn.channels, channel);
         let list = self.channels.entry(channel).or_default();
         conn.channels.push(Membership { channel, place: list.len() as u32 });
         list.push(Receiving { slot });

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use wse_core::keyed::KeyedList;
 
 use super::Shard;
+use super::conn::Membership;
 use super::deliver::note;
 use super::hold::Standing;
 use super::runs::{Piece, Runs};
@@ -27,8 +29,8 @@ pub(super) struct Gathered {
     heaps: Vec<Heap>,
     /// Where an audience's heap lies, by address: the heap keeps the audience alive.
     index: HashMap<usize, usize, FixedState>,
-    /// The channels of all audiences, and whether it is a pattern's.
-    channels: HashMap<u64, bool, FixedState>,
+    /// The channels of all audiences, with the heaps that go to them.
+    channels: HashMap<u64, Vec<usize>, FixedState>,
     bytes: usize,
 }
 
@@ -38,20 +40,41 @@ struct Heap {
     audience: Arc<Audience>,
     frames: Vec<u8>,
     messages: u32,
+    /// Connections that came in between, and where the frames begin that are news to them.
+    newcomers: HashMap<u32, u32, FixedState>,
 }
 
 impl Gathered {
     /// Adds frames behind those that wait for the same audience.
     pub(super) fn add(&mut self, audience: &Arc<Audience>, frames: &[u8], messages: u32) {
         let at = *self.index.entry(Arc::as_ptr(audience).addr()).or_insert_with(|| {
-            let channels = audience.channels().iter().map(|channel| (channel.id, !channel.is_topic));
-            self.channels.extend(channels);
-            self.heaps.push(Heap { audience: audience.clone(), frames: Vec::new(), messages: 0 });
+            for channel in audience.channels() {
+                self.channels.entry(channel.id).or_default().push(self.heaps.len());
+            }
+            let audience = audience.clone();
+            self.heaps.push(Heap {
+                audience,
+                frames: Vec::new(),
+                messages: 0,
+                newcomers: HashMap::default(),
+            });
             self.heaps.len() - 1
         });
         self.heaps[at].frames.extend_from_slice(frames);
         self.heaps[at].messages += messages;
         self.bytes += frames.len();
+    }
+
+    /// A connection with these channels is about to enter another one: what waits for that is older than it.
+    pub(super) fn note_newcomer(&mut self, slot: u32, channels: &KeyedList<Membership>, channel: u64) {
+        for &at in self.channels.get(&channel).map_or(&[][..], Vec::as_slice) {
+            let heap = &mut self.heaps[at];
+            let hears_already =
+                heap.audience.channels().iter().any(|channel| channels.position(channel.id).is_some());
+            if !hears_already {
+                heap.newcomers.insert(slot, heap.frames.len() as u32);
+            }
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -84,7 +107,11 @@ impl Shard {
                 channels.iter().any(|membership| gathered.is_for(membership.channel))
             }
             // Whoever moves from one part of a pattern to another must not fall between the two.
-            Entry::Unsubscribe { channel, .. } => self.gathered.channels.get(channel).is_some_and(|it| *it),
+            Entry::Unsubscribe { channel, .. } => {
+                let heaps = self.gathered.channels.get(channel).map_or(&[][..], Vec::as_slice);
+                let channels = heaps.iter().flat_map(|at| self.gathered.heaps[*at].audience.channels());
+                channels.into_iter().any(|found| found.id == *channel && !found.is_topic)
+            }
             _ => false,
         }
     }
@@ -107,14 +134,18 @@ impl Shard {
 
     /// Notes the frames of one audience for each of its receivers, as for a message.
     fn give_heap(&mut self, heap: Heap, line: &mut Line) {
-        let Heap { audience, frames, messages } = heap;
+        let Heap { audience, frames, messages, newcomers } = heap;
         let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
-        let piece = Piece::unnoted(0, frames.len() as u32, messages);
+        let end = frames.len() as u32;
         let runs = Runs::of(frames, &self.pool);
         let mut over = std::mem::take(&mut self.over);
         let (mut standing, mut receivers) = (Standing::default(), 0);
         self.for_receivers(&audience, |slot, conn| {
-            runs.give(conn, piece);
+            let start = if newcomers.is_empty() { 0 } else { newcomers.get(&slot).copied().unwrap_or(0) };
+            if start == end {
+                return;
+            }
+            runs.give(conn, Piece::unnoted(start, end, messages));
             standing.count(conn, now_ms);
             receivers += 1;
             let is_first = !conn.flags.queued;
@@ -123,6 +154,6 @@ impl Shard {
         });
         self.over = over;
         self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
-        self.judge(&audience, standing, u64::from(piece.end));
+        self.judge(&audience, standing, u64::from(end));
     }
 }
