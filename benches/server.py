@@ -62,7 +62,8 @@ class Bench:
         self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
         self.message: str = ORDER if arguments.message == "order" else padded(TICK, arguments.size)
         self.epoch = ""
-        self.counts = {"connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
+        self.members: list[str] = []
+        self.counts = {"joins": 0, "connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
         options: dict[str, Any] = {
             "max_connections": 50_000,
             "rate_limit_capacity": 1e12,
@@ -71,6 +72,8 @@ class Bench:
         }
         if arguments.recovery:
             options |= {"recovery_enabled": True, "recovery_memory_budget": arguments.budget}
+        if arguments.presence:
+            options["presence_enabled"] = True
         if arguments.jwt_secret:
             options["jwt_secret"] = arguments.jwt_secret.encode()
         self.server = RustWSEServer("127.0.0.1", arguments.port, **options)
@@ -103,6 +106,9 @@ class Bench:
             for kind, connection, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
                 if kind in {"connect", "auth_connect"}:
                     self.counts["connects"] += 1
+                    if data == "member=1":
+                        self.members.append(connection)
+                        continue
                     if str(data).startswith("back"):
                         self.recover(connection)
                     # An attacker says so in its cookie; the one who is greedy wants to be subscribed.
@@ -215,6 +221,19 @@ class Bench:
         self.server.unsubscribe_connection(connection)
         return {"known_us": known, "new_us": new}
 
+    def storm(self) -> None:
+        """Let all members join one topic at once, and leave it, again and again."""
+        while True:
+            for member in self.members:
+                self.server.subscribe_connection(member, ["crowd"], presence_data={"name": "somebody"})
+                self.counts["joins"] += 1
+            for member in self.members:
+                self.server.unsubscribe_connection(member, ["crowd"])
+
+    def begin_storm(self) -> dict[str, float]:
+        threading.Thread(target=self.storm, daemon=True).start()
+        return {}
+
     def stats(self) -> dict[str, Any]:
         return {
             "at": time.perf_counter(),
@@ -234,6 +253,7 @@ class Bench:
             "publish_among": self.publish_among,
             "remember": self.remember,
             "remember_topics": self.remember_topics,
+            "storm": self.begin_storm,
         }
         if do in requests:
             return requests[do](**request)
@@ -275,6 +295,7 @@ def main() -> None:
         "--acl", choices=["off", "equal", "each"], default="off", help="access lists of clients"
     )
     parser.add_argument("--message", choices=["tick", "order"], default="tick", help="what `flood` publishes")
+    parser.add_argument("--presence", action="store_true", help="track who is in a topic")
     parser.add_argument("--size", type=int, default=0, help="bytes to which a tick is filled up")
     parser.add_argument("--recovery", action="store_true", help="topics have history")
     parser.add_argument("--budget", type=int, default=1 << 28, help="bytes of all histories")
