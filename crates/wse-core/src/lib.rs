@@ -21,6 +21,7 @@ pub mod keyed;
 pub mod outbox;
 pub mod pattern_index;
 pub mod presence;
+pub mod queue_group;
 pub mod rate;
 pub mod wheel;
 

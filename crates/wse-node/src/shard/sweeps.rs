@@ -8,6 +8,8 @@ pub(super) type Line = VecDeque<u32>;
 /// Batches that may wait in the lines before the inbox, and with it the publishers, has to wait.
 const MAX_BATCHES: usize = 4;
 
+/// The line of those whose sockets take bytes again; no topic has this number.
+const LATE: u64 = u64::MAX;
 /// Connections of the lazy line that are served at a time: while nobody else waits, and after each step of others.
 const LAZY_STEPS: (usize, usize) = (4, 1);
 
@@ -50,6 +52,14 @@ impl Sweeps {
                 sweep.batches += 1;
             }
             None => self.lines.push_back(Sweep { topic, line, batches: 1 }),
+        }
+    }
+
+    /// Puts a connection in line that could not be written to for a while, and has much to be sent.
+    pub(super) fn add_late(&mut self, slot: u32) {
+        match self.lines.iter_mut().find(|sweep| sweep.topic == Some(LATE)) {
+            Some(sweep) => sweep.line.push_back(slot),
+            None => self.lines.push_back(Sweep { topic: Some(LATE), line: Line::from([slot]), batches: 0 }),
         }
     }
 
