@@ -38,6 +38,7 @@ SIGNATURES = {
     "broadcast_many": "(self, /, topic, messages)",
     "subscribe_connection": "(self, /, conn_id, topics, presence_data=None, queue_group=None, timeout=1.0)",
     "unsubscribe_connection": "(self, /, conn_id, topics=None)",
+    "get_queue_group_info": "(self, /, topic)",
     "presence": "(self, /, topic)",
     "presence_stats": "(self, /, topic)",
     "update_presence": "(self, /, conn_id, data)",

@@ -15,6 +15,7 @@ use crate::histories::{Histories, History, Stamping};
 use crate::inbox::{Entry, Message, Replaying};
 use crate::people::Subscribed;
 use crate::shared::{ShardHandle, Shared};
+use crate::topics::MAX_GROUPS;
 
 /// What somebody wants to hear.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,9 @@ pub struct Wish<'a> {
     pub from: From,
     /// What its user shows in the topic; `None` of a silent listener. In a pattern nobody is present.
     pub presence: Option<&'a Data>,
+    /// The queue group of the topic to be a member of, rather than a subscriber; a pattern has none, and positions and presence are for
+    /// subscribers.
+    pub group: Option<&'a str>,
 }
 
 /// Where a subscription begins.
@@ -97,7 +101,7 @@ impl Shared {
                 let mut admitted = Vec::with_capacity(wishes.len());
                 for wish in wishes {
                     let name = wish.filter.as_str();
-                    let channel = match person.subscribe(&self.topics, wish.filter, acl, index, limit) {
+                    let channel = match person.subscribe(&self.topics, wish.filter, wish.group, acl, index, limit) {
                         Subscribed::Already => None,
                         Subscribed::New(channel) => Some(channel),
                         refused => {
@@ -106,7 +110,7 @@ impl Shared {
                         }
                     };
                     granted.subscribed.push(name.to_owned());
-                    let Wish { filter, from, presence } = *wish;
+                    let Wish { filter, from, presence, .. } = *wish;
                     let presence = presence.filter(|_| !filter.is_pattern());
                     admitted.push(Admitted { filter, channel, from, presence });
                 }
@@ -136,9 +140,9 @@ impl Shared {
                 None => person.unsubscribe_all(&self.topics, index),
                 Some(filters) => filters
                     .iter()
-                    .filter_map(|filter| {
-                        let channel = person.unsubscribe(&self.topics, *filter, acl, index)?;
-                        Some((filter.as_str().to_owned(), channel))
+                    .flat_map(|filter| {
+                        let left = person.unsubscribe(&self.topics, *filter, acl, index);
+                        left.into_iter().map(|channel| (filter.as_str().to_owned(), channel))
                     })
                     .collect(),
             };
@@ -269,6 +273,8 @@ impl Admitted<'_> {
 
 fn reason(refused: &Subscribed, limit: usize) -> String {
     match refused {
+        Subscribed::Pattern => "a pattern has no queue groups".into(),
+        Subscribed::Groups => format!("the topic has {MAX_GROUPS} queue groups already"),
         Subscribed::Limit => format!("the limit of {limit} subscriptions is reached"),
         _ => "the access list does not allow it".into(),
     }

@@ -41,6 +41,15 @@ pub(crate) enum Entry {
     },
     /// The same for news of who is there, which may be gathered with others on their way.
     Presence { audience: Arc<Audience>, start: u32, end: u32, messages: u32 },
+    /// Frames of which a member of each of some groups gets one; the groups are bits, by their place in the audience.
+    Group {
+        audience: Arc<Audience>,
+        groups: u64,
+        start: u32,
+        end: u32,
+        /// Another shard had them before.
+        handed: bool,
+    },
     /// Frames for one connection.
     Send { conn: ConnId, start: u32, end: u32 },
     /// The last frame for one connection, and the end of it.
@@ -184,6 +193,33 @@ impl State {
                 *messages += 1;
             }
             _ => self.entries.push(Entry::Presence { audience: to.clone(), start, end, messages: 1 }),
+        }
+    }
+
+    /// Adds a message for members of groups.
+    pub(crate) fn publish_group(&mut self, to: &Arc<Audience>, of: u64, message: Message<'_>) {
+        let (start, end) = self.frame(message);
+        self.note_group(to, of, start, end, false);
+    }
+
+    /// Adds a frame for a member of a group that another shard could not give to one.
+    pub(crate) fn hand_on(&mut self, to: &Arc<Audience>, of: u64, frame: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(frame);
+        self.note_group(to, of, start, self.bytes.len() as u32, true);
+    }
+
+    fn note_group(&mut self, to: &Arc<Audience>, of: u64, start: u32, end: u32, is_handed: bool) {
+        match self.entries.last_mut() {
+            Some(Entry::Group { audience, groups, end: last, handed, .. })
+                if Arc::ptr_eq(audience, to) && *groups == of && *handed == is_handed =>
+            {
+                *last = end;
+            }
+            _ => {
+                let audience = to.clone();
+                self.entries.push(Entry::Group { audience, groups: of, start, end, handed: is_handed });
+            }
         }
     }
 

@@ -181,6 +181,11 @@ impl Metrics {
                 health.slow_client_gaps,
             ),
             (
+                "wse_queue_group_lost_total",
+                "Messages of queue groups lost with the member that had begun to get them, or for want of one.",
+                totals.queue_group_lost,
+            ),
+            (
                 "wse_accept_pauses_total",
                 "Times that accepting paused for want of file descriptors.",
                 totals.accept_pauses,

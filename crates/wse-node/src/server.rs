@@ -97,6 +97,12 @@ impl Server {
         self.0.unsubscribe(conn, filters, None);
     }
 
+    /// The queue groups of a topic and how many members each has.
+    #[must_use]
+    pub fn queue_groups(&self, topic: Filter<'_>) -> Vec<(String, usize)> {
+        self.0.topics.group_sizes(topic.as_str())
+    }
+
     /// Takes presence data, the text of a JSON object, if they are short enough.
     ///
     /// # Errors

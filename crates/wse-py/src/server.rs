@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use wse_core::auth::Minter;
@@ -419,7 +419,8 @@ impl RustWSEServer {
     ///     presence_data: Makes the connection's user present in the topics (not the patterns) with these data, a dict of what JSON knows.
     ///         None leaves it a silent listener. Data over presence_max_data_size are refused with a line in the log, and the user is
     ///         not present by them; beyond presence_max_members neither.
-    ///     queue_group: Not available in this version.
+    ///     queue_group: Makes the connection a member of this group of each topic rather than a subscriber: each message goes to one member of
+    ///         the group. 1-255 bytes of UTF-8 without control characters. Patterns have no groups.
     ///     timeout: Seconds to wait for other nodes; there are none.
     ///
     /// Returns:
@@ -427,8 +428,8 @@ impl RustWSEServer {
     ///
     /// Raises:
     ///     TypeError: `topics` is not a list of str, or the presence data have no JSON form.
-    ///     ValueError: A topic is malformed, or presence_data is given without presence_enabled; nothing is subscribed then.
-    ///     NotImplementedError: queue_group is given.
+    ///     ValueError: A topic is malformed, presence_data is given without presence_enabled, or a queue group has a malformed name, a pattern
+    ///         among its topics or presence data; nothing is subscribed then.
     #[pyo3(signature = (conn_id, topics, presence_data=None, queue_group=None, timeout=1.0))]
     fn subscribe_connection<'py>(
         &self,
@@ -440,20 +441,22 @@ impl RustWSEServer {
         timeout: f64,
     ) -> PyResult<Bound<'py, PyDict>> {
         let presence = presence_data.map(|data| self.presence_text("presence_data", data)).transpose()?;
-        if queue_group.is_some() {
-            return Err(PyNotImplementedError::new_err("queue_group: queue groups are not built yet"));
-        }
+        arg::queue_group(queue_group, presence.is_some())?;
         arg::seconds("timeout", timeout)?;
         let topics = arg::topic_list(topics)?;
         let filters =
             parse_filters(&topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?;
+        if queue_group.is_some() {
+            arg::group_topics(&filters)?;
+        }
         let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
         let (subscribed, refused) = match found {
             Some((server, conn)) => {
                 let result = py.release(|| {
                     let presence = presence.and_then(|json| server.presence_data(&json).ok());
                     let presence = presence.as_ref();
-                    let wish = |filter: &_| Wish { filter: *filter, from: From::Now, presence };
+                    let group = queue_group;
+                    let wish = |filter: &_| Wish { filter: *filter, from: From::Now, presence, group };
                     let wishes: Vec<Wish<'_>> = filters.iter().map(wish).collect();
                     server.subscribe(conn, &wishes)
                 });
@@ -518,7 +521,7 @@ impl RustWSEServer {
         answers::recovery(py, &topics, granted)
     }
 
-    /// Ends subscriptions of a connection, all of them without `topics`. What was published before still arrives.
+    /// Ends subscriptions of a connection and its memberships in queue groups of the topics, all of them without `topics`. What was published before still arrives.
     ///
     /// Raises:
     ///     TypeError: `topics` is not a list of str.
@@ -542,6 +545,22 @@ impl RustWSEServer {
             py.release(|| server.unsubscribe(conn, filters.as_deref()));
         }
         Ok(())
+    }
+
+    /// The queue groups of a topic.
+    ///
+    /// Returns:
+    ///     {group: members}, the number of connections of this node in each.
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed or a pattern.
+    fn get_queue_group_info<'py>(&self, py: Python<'py>, topic: &str) -> PyResult<Bound<'py, PyDict>> {
+        let topic = arg::topic(topic)?;
+        let out = PyDict::new(py);
+        for (group, members) in self.node.server().map_or_else(Vec::new, |server| server.queue_groups(topic)) {
+            out.set_item(group, members)?;
+        }
+        Ok(out)
     }
 
     /// Who is present in a topic.

@@ -111,6 +111,9 @@ impl Shard {
         self.end_session(slot);
         let deadline_ms = self.now_ms + CLOSE_MS;
         let pool = self.pool.clone();
+        if reason.drops_queue() {
+            self.give_work_back(slot);
+        }
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if reason.drops_queue() {
             conn.outbox.cut_at_boundary();
@@ -224,6 +227,7 @@ impl Shard {
             self.count_close(slot, CloseCode::Abnormal.code());
         }
         self.end_session(slot);
+        self.give_work_back(slot);
         self.wheel.cancel(slot);
         let flags = self.slots.remove(slot).map(|conn| conn.flags);
         if let Some(flags) = flags.filter(|flags| flags.drains) {

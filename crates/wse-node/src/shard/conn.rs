@@ -8,11 +8,13 @@ use wse_core::ConnId;
 use wse_core::auth::Life;
 use wse_core::keyed::{Keyed, KeyedList};
 use wse_core::outbox::Outbox;
+use wse_core::queue_group::Work;
 use wse_core::rate::{Bucket, Rate};
 use wse_core::websocket::Receiver;
 use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
 
 use super::lag::Lag;
+use super::groups::Given;
 use crate::run::Run;
 use crate::squeeze::Wire;
 
@@ -57,6 +59,8 @@ pub(super) struct Conn {
     pub(super) wire: Wire,
     pub(super) own: Option<Box<Own>>,
     pub(super) channels: KeyedList<Membership>,
+    /// What it was given as a member of queue groups and has not wholly been sent.
+    pub(super) work: Option<Box<Work<Given>>>,
     pub(super) bucket: Bucket,
     /// When anything was last received.
     pub(super) heard_ms: u64,
@@ -177,6 +181,7 @@ impl Conn {
             wire: Wire::Plain,
             own: None,
             channels: KeyedList::default(),
+            work: None,
             bucket: Bucket::new(rate, now_ms),
             heard_ms: now_ms,
             wrote_ms: now_ms,

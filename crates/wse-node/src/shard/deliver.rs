@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use super::Shard;
 use super::close::Reason;
 use super::conn::{Conn, Membership, Receiving};
+use super::groups::Batch;
 use super::hold::Standing;
 use super::runs::{Joined, Piece, Runs};
 use super::sweeps::Line;
@@ -210,6 +211,10 @@ impl Shard {
                 let frames = &run.bytes()[start as usize..end as usize];
                 self.gathered.add(&audience, frames, messages);
             }
+            Entry::Group { audience, groups, start, end, handed } => {
+                let batch = Batch { audience: &audience, groups, start, end, handed };
+                self.share_out(&batch, run, line);
+            }
             Entry::Subscribe { conn, channel } => self.enter_channel(conn.slot, conn.generation, channel),
             Entry::Replay(replaying) => self.replay(*replaying, line),
             Entry::Unsubscribe { conn, channel } => {
@@ -275,6 +280,7 @@ impl Shard {
             conn.channels.get_mut(at).expect("just found").place = place;
         } else if list.is_empty() {
             self.channels.remove(&channel);
+            self.rotations.remove(&channel);
         }
     }
 }

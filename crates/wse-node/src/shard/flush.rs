@@ -80,6 +80,10 @@ impl Shard {
         let sent = before - conn.outbox.bytes();
         if sent > 0 {
             conn.wrote_ms = now_ms;
+            if let Some(work) = &mut conn.work {
+                work.advance(sent);
+                conn.work = conn.work.take().filter(|work| !work.is_empty());
+            }
             self.shared.shards[usize::from(self.index)].stats.writes.observe(&SIZES, sent as u64);
         }
         conn.flags.blocked = written == Written::Blocked;

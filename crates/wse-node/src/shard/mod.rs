@@ -12,6 +12,7 @@ mod deliver;
 mod drain;
 mod flush;
 mod gather;
+mod groups;
 mod handshake;
 mod hold;
 mod lag;
@@ -30,6 +31,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events as Readiness, Poll, Token};
 use wse_core::ConnId;
+use wse_core::queue_group::Rotation;
 use wse_core::websocket::deflate::Inflater;
 use wse_core::wheel::Wheel;
 
@@ -95,6 +97,8 @@ pub(crate) struct Shard {
     /// News of who is there that wait for the last ones to be written.
     gathered: Gathered,
     holds: Holds,
+    /// Whose turn it is in each queue group.
+    rotations: HashMap<u64, Rotation, FixedState>,
     stretch: u64,
     visit: u64,
     drain: Option<Drain>,
@@ -134,6 +138,7 @@ impl Shard {
             over: Vec::new(),
             gathered: Gathered::default(),
             holds: Holds::default(),
+            rotations: HashMap::default(),
             stretch: 0,
             visit: 0,
             drain: None,
