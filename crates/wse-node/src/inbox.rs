@@ -307,6 +307,12 @@ impl Inbox {
         }
     }
 
+    /// Whether there is not more presence than one turn should have.
+    pub(crate) fn has_presence_room(&self) -> bool {
+        let state = self.state.lock();
+        state.closed || state.presence_bytes < PRESENCE_CAPACITY
+    }
+
     /// Waits while there is more presence than one turn should have.
     pub(crate) fn wait_for_presence_room(&self) {
         let mut state = self.state.lock();

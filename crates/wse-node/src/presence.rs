@@ -181,6 +181,11 @@ impl Shared {
         attendance.owes.store(false, Relaxed);
     }
 
+    /// Whether [`Shared::wait_for_presence_room`] would not wait.
+    pub(crate) fn has_presence_room(&self) -> bool {
+        self.attendance.is_none() || self.shards.iter().all(|shard| shard.inbox.has_presence_room())
+    }
+
     /// Waits while more than a megabyte of presence is still to be taken by some shard: whoever makes people come and go is slowed down
     /// like a publisher. Not for an I/O thread.
     pub(crate) fn wait_for_presence_room(&self) {

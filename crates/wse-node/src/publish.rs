@@ -327,7 +327,11 @@ impl<'a> Publication<'a> {
             To::Log(history, histories, message, position) => {
                 *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
             }
-            To::Topic(audience, topic, message, left) => {
+            To::Topic(audience, topic, message, left, picks) => {
+                for (shard, groups) in std::mem::take(picks) {
+                    let put = |state: &mut State| state.publish_group(audience, groups, *message);
+                    let _ = shared.shards[shard].inbox.put_now(put);
+                }
                 for shard in each(std::mem::take(left)) {
                     let _ = shared.shards[shard].inbox.put_now(|state| {
                         if let Some(audience) = shared.topics.renewed(audience, topic) {
