@@ -584,3 +584,73 @@ def test_in_a_storm_everybody_hears_of_everybody_who_comes_after(
         client.close()
     running.events.wait("presence_leave", count=count, timeout=60)
     assert running.server.presence("room") == {}
+
+
+# ---- By clients themselves ----
+
+
+def command(peer: Peer, kind: str, **p: object) -> dict[str, Any]:
+    """Sends a command and returns what comes next."""
+    peer.send({"t": kind, "cid": "1", "p": p})
+    return peer.receive_json()
+
+
+def test_clients_show_themselves_where_they_may_subscribe(server_factory: Factory) -> None:
+    running = server_factory(presence_enabled=True, client_subscriptions=True)
+    looker, peer = running.subscriber("room"), running.dial()
+    answer = command(
+        peer, "subscription_update", action="subscribe", topics=["room", "r*"], presence={"name": "Ann"}
+    )
+    assert answer["p"]["success_topics"] == ["room", "r*"]
+    assert running.server.presence("room") == {peer.conn_id: {"data": {"name": "Ann"}, "connections": 1}}
+    peer.send({"t": "presence_update", "p": {"data": {"name": "Ann", "away": True}}})
+    peer.send({"t": "subscription_update", "p": {"action": "unsubscribe", "topics": ["room"]}})
+    running.events.wait("presence_leave")
+    assert [news[::2] for news in told(running, looker, "room")] == [
+        ("join", {"name": "Ann"}),
+        ("update", {"name": "Ann", "away": True}),
+        ("leave", {"name": "Ann", "away": True}),
+    ]
+    heard = told(running, peer)
+    assert [news[1] for news in heard if isinstance(news, tuple)] == ["join", "update", "leave"], heard
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ('{"a":"\\ud800"}', "the message is no JSON"),
+        ('{"a":1e999}', "the message is no JSON"),
+        (
+            '{"a":"' + "x" * 100 + '"}',
+            "p.data: presence data of 108 bytes as JSON: presence_max_data_size is 64",
+        ),
+    ],
+)
+def test_what_a_client_can_not_show_is_answered_with_an_error(
+    server_factory: Factory, data: str, words: str
+) -> None:
+    running = server_factory(presence_enabled=True, client_subscriptions=True, presence_max_data_size=64)
+    peer = running.dial()
+    show(running, peer, {"a": 1}, "room")
+    assert peer.receive_json()["t"] == "presence_join"
+    peer.send(f'{{"t":"presence_update","p":{{"data":{data}}}}}')
+    error = peer.receive_json()
+    assert (error["t"], error["p"]["code"]) == ("error", "INVALID_ACTION")
+    assert words in error["p"]["message"]
+    topics = '"action":"subscribe","topics":["other"]'
+    peer.send(f'{{"t":"subscription_update","p":{{{topics},"presence":{data}}}}}')
+    assert words.replace("p.data:", "p.presence:") in peer.receive_json()["p"]["message"]
+    assert running.server.presence("room") == {peer.conn_id: {"data": {"a": 1}, "connections": 1}}
+    assert running.server.get_topic_subscriber_count("other") == 0
+
+
+def test_where_nobody_is_present_a_client_is_told_so(server_factory: Factory) -> None:
+    running = server_factory(client_subscriptions=True)
+    peer = running.dial()
+    for kind, p in (
+        ("presence_update", {"data": {}}),
+        ("subscription_update", {"action": "subscribe", "topics": ["room"], "presence": {}}),
+    ):
+        error = command(peer, kind, **p)
+        assert error["p"]["code"] == "NOT_ALLOWED"
+        assert "this server tracks no presence" in error["p"]["message"]

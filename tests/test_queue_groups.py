@@ -261,7 +261,8 @@ def test_clients_may_share_topics_themselves(server_factory: Factory) -> None:
         assert peer.receive_json()["p"]["success_topics"] == ["jobs"]
     running.server.broadcast_many("jobs", numbers(10))
     assert [len(heard(running, peer)) for peer in peers] == [5, 5]
-    for more in ({"topics": ["j*"]}, {"presence": {}}):
+    mores: list[dict[str, Any]] = [{"topics": ["j*"]}, {"presence": {}}]
+    for more in mores:
         p = {"action": "subscribe", "topics": ["jobs"], "queue_group": "g"} | more
         peers[0].send({"t": "subscription_update", "p": p})
         error = peers[0].receive_json()
