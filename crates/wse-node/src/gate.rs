@@ -101,14 +101,15 @@ impl Shared {
                 let mut admitted = Vec::with_capacity(wishes.len());
                 for wish in wishes {
                     let name = wish.filter.as_str();
-                    let channel = match person.subscribe(&self.topics, wish.filter, wish.group, acl, index, limit) {
-                        Subscribed::Already => None,
-                        Subscribed::New(channel) => Some(channel),
-                        refused => {
-                            granted.refused.push((name.to_owned(), reason(&refused, limit)));
-                            continue;
-                        }
-                    };
+                    let channel =
+                        match person.subscribe(&self.topics, wish.filter, wish.group, acl, index, limit) {
+                            Subscribed::Already => None,
+                            Subscribed::New(channel) => Some(channel),
+                            refused => {
+                                granted.refused.push((name.to_owned(), reason(&refused, limit)));
+                                continue;
+                            }
+                        };
                     granted.subscribed.push(name.to_owned());
                     let Wish { filter, from, presence, .. } = *wish;
                     let presence = presence.filter(|_| !filter.is_pattern());

@@ -455,8 +455,7 @@ fn stamp(
         });
     }
     for (at, (message, _)) in messages.iter().enumerate() {
-        let message =
-            Message { opcode: Opcode::Text, head: heads.get(at), tail: message.rest().as_bytes() };
+        let message = Message { opcode: Opcode::Text, head: heads.get(at), tail: message.rest().as_bytes() };
         for (shard, groups) in audience.pick() {
             let put = |state: &mut State| state.publish_group(&audience, groups, message);
             let _ = shared.shards[shard].inbox.put_now(put);

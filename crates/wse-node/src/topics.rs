@@ -17,8 +17,8 @@ use wse_core::topic::Filter;
 use wse_core::websocket::deflate::Window;
 
 use crate::busiest::Busiest;
-use groups::Group;
 use crate::squeeze::Wire;
+use groups::Group;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
 #[derive(Debug)]
@@ -174,15 +174,11 @@ impl Audience {
     }
 
     /// Whether it has the topic's own channel, if there is one, those of these patterns, and these groups.
-    fn is_of(
-        &self,
-        own: Option<&Arc<Channel>>,
-        patterns: &[&Arc<Channel>],
-        groups: &[Arc<Channel>],
-    ) -> bool {
+    fn is_of(&self, own: Option<&Arc<Channel>>, patterns: &[&Arc<Channel>], groups: &[Arc<Channel>]) -> bool {
         let channels = own.into_iter().chain(patterns.iter().copied());
         let id = |channel: &Arc<Channel>| channel.id;
-        self.channels.iter().map(id).eq(channels.map(id)) && self.groups.iter().map(id).eq(groups.iter().map(id))
+        self.channels.iter().map(id).eq(channels.map(id))
+            && self.groups.iter().map(id).eq(groups.iter().map(id))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -463,7 +459,11 @@ impl Topics {
                 }
             }
             self.change_patterns(&mut tables);
-        } else if tables.topics.get(&channel.name).is_some_and(|audience| audience.channels[0].id == channel.id) {
+        } else if tables
+            .topics
+            .get(&channel.name)
+            .is_some_and(|audience| audience.channels[0].id == channel.id)
+        {
             tables.topics.remove(&channel.name);
             self.busiest.forget(channel);
         } else if let Some(pattern) = tables.patterns.get_mut(&channel.name) {

@@ -557,7 +557,8 @@ impl RustWSEServer {
     fn get_queue_group_info<'py>(&self, py: Python<'py>, topic: &str) -> PyResult<Bound<'py, PyDict>> {
         let topic = arg::topic(topic)?;
         let out = PyDict::new(py);
-        for (group, members) in self.node.server().map_or_else(Vec::new, |server| server.queue_groups(topic)) {
+        for (group, members) in self.node.server().map_or_else(Vec::new, |server| server.queue_groups(topic))
+        {
             out.set_item(group, members)?;
         }
         Ok(out)

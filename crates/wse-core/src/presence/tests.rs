@@ -138,6 +138,9 @@ fn op() -> impl Strategy<Value = Op> {
 /// What everybody sees of a user: the data and the connections.
 type Seen = BTreeMap<(usize, usize), (Data, usize)>;
 
+/// What one author says: when, who, the data and the connections.
+type Statement = (u64, u32, Data, usize);
+
 /// Presence as one would write it down: connections as a set, statements as a list.
 #[derive(Default)]
 struct Model {
@@ -151,7 +154,7 @@ struct Said(u64, Data);
 
 impl Model {
     fn seen(&self) -> Seen {
-        let mut all: BTreeMap<(usize, usize), Vec<(u64, u32, Data, usize)>> = BTreeMap::new();
+        let mut all: BTreeMap<(usize, usize), Vec<Statement>> = BTreeMap::new();
         for (place, (conns, Said(stamp, data))) in &self.here {
             all.entry(*place).or_default().push((*stamp, 0, data.clone(), conns.len()));
         }
@@ -159,7 +162,7 @@ impl Model {
             let entries = all.entry((*topic, *user)).or_default();
             entries.push((*stamp, *author, data.clone(), *count as usize));
         }
-        let shown = |entries: Vec<(u64, u32, Data, usize)>| {
+        let shown = |entries: Vec<Statement>| {
             let newest = entries.iter().max_by_key(|entry| (entry.0, entry.1)).unwrap().2.clone();
             (newest, entries.iter().map(|entry| entry.3).sum())
         };

@@ -18,14 +18,16 @@ use crate::inbox::Message;
 impl Inlet<'_> {
     /// Gives a client the topics that it asks for, as far as it may have them.
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe) {
-        let bad = |code, message: &str| BadCommand { code, message: message.into(), cid: subscribe.cid.clone() };
+        let bad =
+            |code, message: &str| BadCommand { code, message: message.into(), cid: subscribe.cid.clone() };
         let group = subscribe.queue_group.as_deref();
         if group.is_some() && subscribe.topics.iter().any(|topic| topic.filter.as_filter().is_pattern()) {
             let message = "p.queue_group is of a topic, and one of p.topics is a pattern (it has '*' or '?')";
             return self.refuse_order(&bad(ErrorCode::InvalidSubscription, message));
         }
         if group.is_some() && subscribe.presence.is_some() {
-            let message = "p.presence and p.queue_group exclude each other: a member of a group is not present";
+            let message =
+                "p.presence and p.queue_group exclude each other: a member of a group is not present";
             return self.refuse_order(&bad(ErrorCode::InvalidSubscription, message));
         }
         let presence = subscribe.presence.as_deref().map(|json| self.presence_data("p.presence", json));

@@ -13,8 +13,8 @@ use wse_core::rate::{Bucket, Rate};
 use wse_core::websocket::Receiver;
 use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
 
-use super::lag::Lag;
 use super::groups::Given;
+use super::lag::Lag;
 use crate::run::Run;
 use crate::squeeze::Wire;
 

@@ -128,7 +128,9 @@ impl Shard {
             return Choice::Shard(shard);
         }
         // The last member has gone; a new one may have begun the group anew.
-        let (Some(topic), Some(state)) = (batch.audience.topic(), &group.group) else { return Choice::Nobody };
+        let (Some(topic), Some(state)) = (batch.audience.topic(), &group.group) else {
+            return Choice::Nobody;
+        };
         let anew = self.shared.topics.group(topic, &state.name).filter(|anew| anew.id != group.id);
         anew.and_then(|anew| anew.next_shard()).map_or(Choice::Nobody, Choice::Shard)
     }
@@ -139,7 +141,8 @@ impl Shard {
         // The group may have ended and begun anew since: then it is served through the audience of today.
         let today = (old.count() == 0).then(|| self.group_of_today(audience, old)).flatten();
         let (audience, group) = today.unwrap_or((audience.clone(), group));
-        let put = self.shared.shards[shard].inbox.put_now(|state| state.hand_on(&audience, 1 << group, frame));
+        let put =
+            self.shared.shards[shard].inbox.put_now(|state| state.hand_on(&audience, 1 << group, frame));
         if put.is_err() && !self.shared.is_stopping() {
             self.handle().stats.queue_group_lost.add(1);
         }
@@ -188,7 +191,8 @@ impl Shard {
         });
         let taken = groups.iter().all(|(audience, at)| {
             let group = &audience.groups()[usize::from(*at)];
-            group.free_elsewhere(usize::from(self.index)).is_some() || self.has_member_with_time(group.id, slot)
+            group.free_elsewhere(usize::from(self.index)).is_some()
+                || self.has_member_with_time(group.id, slot)
         });
         let Some(conn) = self.slots.get_mut(slot).filter(|_| taken) else { return false };
         let Some(work) = &mut conn.work else { return false };

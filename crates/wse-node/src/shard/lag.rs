@@ -204,9 +204,8 @@ impl Conn {
 impl Shard {
     /// A client holds more than `limit`: by the policy `slow_client` it loses its backlog, or its connection.
     pub(super) fn fall_behind(&mut self, slot: u32, limit: usize) {
-        let is_over = |shard: &mut Self| {
-            shard.slots.get_mut(slot).is_some_and(|conn| conn.outbox.cost() > limit)
-        };
+        let is_over =
+            |shard: &mut Self| shard.slots.get_mut(slot).is_some_and(|conn| conn.outbox.cost() > limit);
         if self.slots.get_mut(slot).is_some_and(|conn| conn.work.is_some()) {
             // The work of a group is never dropped: others do it, or the member goes and is counted.
             match (self.hand_work_over(slot), is_over(self)) {

@@ -30,7 +30,11 @@ impl Group {
     pub(crate) fn note_free(&self, shard: usize, is_free: bool) {
         let bit = 1 << shard;
         if (self.free.load(Relaxed) & bit != 0) != is_free {
-            if is_free { self.free.fetch_or(bit, Relaxed) } else { self.free.fetch_and(!bit, Relaxed) };
+            if is_free {
+                self.free.fetch_or(bit, Relaxed)
+            } else {
+                self.free.fetch_and(!bit, Relaxed)
+            };
         }
     }
 }
