@@ -36,6 +36,7 @@ from wse_server import RustWSEServer
 TOPIC = "bench"
 MISSED = "missed"
 DRAIN_COUNT = 4096
+DRAIN_FEW = 64
 DRAIN_TIMEOUT_MS = 50
 READY_STRINGS = 256
 PUBLISHING = {"flood", "many", "paced"}
@@ -103,7 +104,8 @@ class Bench:
 
     def drain_connections(self) -> None:
         while True:
-            for kind, connection, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
+            # Few at a time: whoever publishes meanwhile needs the GIL as well.
+            for kind, connection, data in self.server.drain_inbound(DRAIN_FEW, DRAIN_TIMEOUT_MS):
                 if kind in {"connect", "auth_connect"}:
                     self.counts["connects"] += 1
                     if data == "member=1":
@@ -222,13 +224,15 @@ class Bench:
         return {"known_us": known, "new_us": new}
 
     def storm(self) -> None:
-        """Let all members join one topic at once, and leave it, again and again."""
+        """Let all members join one topic at once, and leave it a second later, again and again."""
         while True:
             for member in self.members:
                 self.server.subscribe_connection(member, ["crowd"], presence_data={"name": "somebody"})
                 self.counts["joins"] += 1
+            time.sleep(1)
             for member in self.members:
                 self.server.unsubscribe_connection(member, ["crowd"])
+            time.sleep(1)
 
     def begin_storm(self) -> dict[str, float]:
         threading.Thread(target=self.storm, daemon=True).start()

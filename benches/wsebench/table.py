@@ -165,7 +165,7 @@ WORKLOADS = (
     ),
     Workload(
         "presence-storm",
-        "100 subscribers x 100/s while 10,000 join another topic and leave it, again and again",
+        "100 subscribers x 100/s while 10,000 join another topic at once and leave it, again and again",
         crowd.storm(100, 100, members=10_000),
         (
             Figure("p99_ms", "p99", Unit.MILLISECONDS),

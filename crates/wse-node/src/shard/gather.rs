@@ -40,8 +40,8 @@ struct Heap {
     audience: Arc<Audience>,
     frames: Vec<u8>,
     messages: u32,
-    /// Connections that came in between, and where the frames begin that are news to them.
-    newcomers: HashMap<u32, u32, FixedState>,
+    /// Connections that came in between, and how many bytes and frames are older than they.
+    newcomers: HashMap<u32, (u32, u32), FixedState>,
 }
 
 impl Gathered {
@@ -72,7 +72,7 @@ impl Gathered {
             let hears_already =
                 heap.audience.channels().iter().any(|channel| channels.position(channel.id).is_some());
             if !hears_already {
-                heap.newcomers.insert(slot, heap.frames.len() as u32);
+                heap.newcomers.insert(slot, (heap.frames.len() as u32, heap.messages));
             }
         }
     }
@@ -139,21 +139,22 @@ impl Shard {
         let end = frames.len() as u32;
         let runs = Runs::of(frames, &self.pool);
         let mut over = std::mem::take(&mut self.over);
-        let (mut standing, mut receivers) = (Standing::default(), 0);
+        let (mut standing, mut sent) = (Standing::default(), 0);
         self.for_receivers(&audience, |slot, conn| {
-            let start = if newcomers.is_empty() { 0 } else { newcomers.get(&slot).copied().unwrap_or(0) };
+            let known = if newcomers.is_empty() { None } else { newcomers.get(&slot) };
+            let (start, older) = known.copied().unwrap_or_default();
             if start == end {
                 return;
             }
-            runs.give(conn, Piece::unnoted(start, end, messages));
+            runs.give(conn, Piece::unnoted(start, end, messages - older));
             standing.count(conn, now_ms);
-            receivers += 1;
+            sent += u64::from(messages - older);
             let is_first = !conn.flags.queued;
             note(slot, conn, limit, line, &mut over);
             conn.flags.lazily |= is_first && conn.flags.queued;
         });
         self.over = over;
-        self.handle().stats.messages_sent.add(u64::from(messages) * receivers);
+        self.handle().stats.messages_sent.add(sent);
         self.judge(&audience, standing, u64::from(end));
     }
 }
