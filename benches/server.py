@@ -36,6 +36,7 @@ from wse_server import RustWSEServer
 TOPIC = "bench"
 MISSED = "missed"
 DRAIN_COUNT = 4096
+DRAIN_FEW = 64
 DRAIN_TIMEOUT_MS = 50
 READY_STRINGS = 256
 PUBLISHING = {"flood", "many", "paced"}
@@ -62,7 +63,8 @@ class Bench:
         self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
         self.message: str = ORDER if arguments.message == "order" else padded(TICK, arguments.size)
         self.epoch = ""
-        self.counts = {"connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
+        self.members: list[str] = []
+        self.counts = {"joins": 0, "connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
         options: dict[str, Any] = {
             "max_connections": 50_000,
             "rate_limit_capacity": 1e12,
@@ -71,6 +73,8 @@ class Bench:
         }
         if arguments.recovery:
             options |= {"recovery_enabled": True, "recovery_memory_budget": arguments.budget}
+        if arguments.presence:
+            options["presence_enabled"] = True
         if arguments.jwt_secret:
             options["jwt_secret"] = arguments.jwt_secret.encode()
         self.server = RustWSEServer("127.0.0.1", arguments.port, **options)
@@ -100,9 +104,13 @@ class Bench:
 
     def drain_connections(self) -> None:
         while True:
-            for kind, connection, data in self.server.drain_inbound(DRAIN_COUNT, DRAIN_TIMEOUT_MS):
+            # Few at a time: whoever publishes meanwhile needs the GIL as well.
+            for kind, connection, data in self.server.drain_inbound(DRAIN_FEW, DRAIN_TIMEOUT_MS):
                 if kind in {"connect", "auth_connect"}:
                     self.counts["connects"] += 1
+                    if data == "member=1":
+                        self.members.append(connection)
+                        continue
                     if str(data).startswith("back"):
                         self.recover(connection)
                     # An attacker says so in its cookie; the one who is greedy wants to be subscribed.
@@ -215,6 +223,21 @@ class Bench:
         self.server.unsubscribe_connection(connection)
         return {"known_us": known, "new_us": new}
 
+    def storm(self) -> None:
+        """Let all members join one topic at once, and leave it a second later, again and again."""
+        while True:
+            for member in self.members:
+                self.server.subscribe_connection(member, ["crowd"], presence_data={"name": "somebody"})
+                self.counts["joins"] += 1
+            time.sleep(1)
+            for member in self.members:
+                self.server.unsubscribe_connection(member, ["crowd"])
+            time.sleep(1)
+
+    def begin_storm(self) -> dict[str, float]:
+        threading.Thread(target=self.storm, daemon=True).start()
+        return {}
+
     def stats(self) -> dict[str, Any]:
         return {
             "at": time.perf_counter(),
@@ -234,6 +257,7 @@ class Bench:
             "publish_among": self.publish_among,
             "remember": self.remember,
             "remember_topics": self.remember_topics,
+            "storm": self.begin_storm,
         }
         if do in requests:
             return requests[do](**request)
@@ -275,6 +299,7 @@ def main() -> None:
         "--acl", choices=["off", "equal", "each"], default="off", help="access lists of clients"
     )
     parser.add_argument("--message", choices=["tick", "order"], default="tick", help="what `flood` publishes")
+    parser.add_argument("--presence", action="store_true", help="track who is in a topic")
     parser.add_argument("--size", type=int, default=0, help="bytes to which a tick is filled up")
     parser.add_argument("--recovery", action="store_true", help="topics have history")
     parser.add_argument("--budget", type=int, default=1 << 28, help="bytes of all histories")

@@ -41,6 +41,10 @@ SIGNATURES = {
         "(self, /, conn_id, topics, recover=False, epoch=None, offset=None, positions=None)"
     ),
     "unsubscribe_connection": "(self, /, conn_id, topics=None)",
+    "get_queue_group_info": "(self, /, topic)",
+    "presence": "(self, /, topic)",
+    "presence_stats": "(self, /, topic)",
+    "update_presence": "(self, /, conn_id, data)",
     "set_topic_acl": "(self, /, conn_id, allow=None, deny=None)",
     "get_topic_subscriber_count": "(self, /, topic)",
     "get_connection_count": "(self, /)",

@@ -284,7 +284,6 @@ def test_both_ends_of_a_range_belong_to_it(option: Option) -> None:
 
 
 NOT_BUILT: list[tuple[str, Any]] = [
-    ("presence_enabled", True),
     ("api_key", SECRET),
 ]
 

@@ -381,12 +381,8 @@ def test_subscribing_without_a_running_server_is_harmless() -> None:
     assert server.get_topic_subscriber_count("a") == 0
 
 
-def test_what_is_not_built_yet_says_so(running: Running) -> None:
+def test_subscribing_need_not_wait(running: Running) -> None:
     peer = running.dial()
-    with pytest.raises(NotImplementedError, match="queue_group"):
-        running.server.subscribe_connection(peer.conn_id, ["a"], queue_group="workers")
-    with pytest.raises(NotImplementedError, match="presence_data"):
-        running.server.subscribe_connection(peer.conn_id, ["a"], presence_data={})
     assert running.server.subscribe_connection(peer.conn_id, ["a"], None, None, 0)["confirmed"] is True
 
 

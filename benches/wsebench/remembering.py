@@ -11,7 +11,9 @@ from wsebench.proc import MIB
 from wsebench.process import DiedError, Server, pairs
 from wsebench.sides import Side
 
-STAMP_BYTES = 42  # of `"tp":"bench","e":"01234567","o":1234567,` and the like: what plain messages are padded with
+STAMP_BYTES = (
+    42  # of `"tp":"bench","e":"01234567","o":1234567,` and the like: what plain messages are padded with
+)
 TICK_BYTES = 100
 
 BACK = 1000

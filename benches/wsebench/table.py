@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsebench import attacked, compressing, connecting, fanout, inbound, matching, remembering, resting
+from wsebench import attacked, compressing, connecting, crowd, fanout, inbound, matching, remembering, resting
 from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
 
 DELIVERIES = "deliveries"
@@ -160,6 +160,19 @@ WORKLOADS = (
             Figure("quiet_p99_ms", "p99 without them", Unit.MILLISECONDS),
             Figure("ratio", "p99 to the quiet one", Unit.COUNT, at_most(2)),
             Figure("hostile_cpu", "client core used by them", Unit.PERCENT),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "presence-storm",
+        "100 subscribers x 100/s while 10,000 join another topic at once and leave it, again and again",
+        crowd.storm(100, 100, members=10_000),
+        (
+            Figure("p99_ms", "p99", Unit.MILLISECONDS),
+            Figure("quiet_p99_ms", "p99 while they sit still", Unit.MILLISECONDS),
+            Figure("ratio", "p99 to the quiet one", Unit.COUNT, at_most(2)),
+            Figure("joins", "joins meanwhile", Unit.COUNT),
+            Figure("peak_mb", "peak memory", Unit.MEGABYTES),
         ),
         ours_only=True,
     ),

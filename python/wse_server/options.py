@@ -210,7 +210,7 @@ class ServerOptions(TypedDict, total=False):
     presence_enabled: bool
     """Whether the server tracks which users are in a topic.
 
-    Default: False. Unit: switch. Allowed: True or False. Not built yet: for now it must be False.
+    Default: False. Unit: switch. Allowed: True or False.
     """
     presence_max_data_size: int
     """How large one user's presence data may be, as JSON.
@@ -865,13 +865,13 @@ OPTIONS: tuple[Option, ...] = (
         maximum=None,
         choices=(),
         nullable=False,
-        for_now="Not built yet: for now it must be False.",
+        for_now=None,
         group="Presence",
         summary="Whether the server tracks which users are in a topic.",
         advice=(
-            "With it subscribers hear who joins and leaves, and `presence(topic)` tells who is there. Users "
-            "are tracked, not connections: a user with three tabs joins once. Leave it off for topics by the "
-            "thousand that nobody asks about."
+            "With it a connection that is subscribed with `presence_data` makes its user present: "
+            "subscribers hear who joins and leaves, and `presence(topic)` tells who is there. Users are "
+            "tracked, not connections: a user with three tabs joins once."
         ),
     ),
     Option(
@@ -888,8 +888,8 @@ OPTIONS: tuple[Option, ...] = (
         group="Presence",
         summary="How large one user's presence data may be, as JSON.",
         advice=(
-            "Data beyond it is refused with a logged warning. It is sent to every subscriber when a user "
-            "joins, so keep it to a name, a colour and a picture's address."
+            "Data beyond it are refused with a logged warning, and make nobody present. They are sent to "
+            "every subscriber when a user joins, so keep them to a name, a colour and a picture's address."
         ),
     ),
     Option(
@@ -906,9 +906,9 @@ OPTIONS: tuple[Option, ...] = (
         group="Presence",
         summary="How many users of one topic are tracked; 0 is unlimited.",
         advice=(
-            "Users beyond it stay subscribed and hear everything, but are not listed. Each join is sent to "
-            "all, so a topic with n users costs n times n messages while it fills: a limit keeps a very "
-            "large room affordable."
+            "Users beyond it stay subscribed and hear everything, but are not listed; subscribing again asks "
+            "for a place again. Each join is sent to all, so a topic with n users costs n times n messages "
+            "while it fills: a limit keeps a very large room affordable."
         ),
     ),
     Option(

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, TypedDict
 
-__all__ = ["ConnectionInfo", "DrainResult", "Event", "HealthSnapshot", "RecoveryResult", "SubscribeResult", "TopicRecovery"]
+__all__ = [
+    "ConnectionInfo",
+    "DrainResult",
+    "Event",
+    "HealthSnapshot",
+    "PresenceStats",
+    "PresentUser",
+    "RecoveryResult",
+    "SubscribeResult",
+    "TopicRecovery",
+]
 
-Event: TypeAlias = tuple[Literal["connect", "auth_connect", "msg", "raw", "bin", "disconnect"], str, Any]
+Event: TypeAlias = tuple[
+    Literal[
+        "connect", "auth_connect", "msg", "raw", "bin", "disconnect", "presence_join", "presence_leave"
+    ],
+    str,
+    Any,
+]
 """One event of `drain_inbound`: its kind, the id of the connection, and what belongs to the kind.
 
 - `connect`: a client was admitted; its cookies as a str, as it sent them.
@@ -15,6 +31,8 @@ Event: TypeAlias = tuple[Literal["connect", "auth_connect", "msg", "raw", "bin",
 - `raw`: any other text, as a str.
 - `bin`: a binary message, as bytes.
 - `disconnect`: None. The connection has ended, and its id is never used again.
+- `presence_join`: a user has come to a topic, by this connection; a dict with `topic`, `user_id` and `data`.
+- `presence_leave`: a user has left a topic, with this connection; the same dict, with the last data.
 
 The third place is `Any`, so that the three can be unpacked and used at once: on unpacking, a checker forgets
 that they belong together, and would ask for an `isinstance` after each look at the kind.
@@ -77,6 +95,24 @@ class RecoveryResult(TypedDict):
     """The topics that the connection has now."""
     refused: dict[str, str]
     """The others, each with the reason."""
+
+
+class PresentUser(TypedDict):
+    """A user in the answer of `presence`."""
+
+    data: dict[str, Any]
+    """What the user shows: the data given last by one of its connections."""
+    connections: int
+    """By how many connections it is present."""
+
+
+class PresenceStats(TypedDict):
+    """The answer of `presence_stats`."""
+
+    num_users: int
+    """Users that are present."""
+    num_connections: int
+    """Their connections."""
 
 
 class DrainResult(TypedDict):

@@ -2,7 +2,7 @@
 //!
 //! No socket, thread, lock, clock, random number or environment variable is read here; `clippy.toml` refuses them. In reading
 //! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), who may ([`acl`]),
-//! what goes out ([`outbox`]), what of a topic is kept ([`history`]), and the small state machines beside ([`wheel`], [`rate`]).
+//! who is there ([`presence`]), what goes out ([`outbox`]), what of a topic is kept ([`history`]), and the small state machines beside ([`wheel`], [`rate`]).
 
 pub mod options;
 
@@ -20,6 +20,8 @@ pub mod history;
 pub mod keyed;
 pub mod outbox;
 pub mod pattern_index;
+pub mod presence;
+pub mod queue_group;
 pub mod rate;
 pub mod wheel;
 

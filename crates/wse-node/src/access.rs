@@ -59,6 +59,7 @@ impl Shared {
             for (old, _) in moved {
                 self.topics.unsubscribe(&old, index, person.wire);
             }
+            self.exit_all_presence(conn, person, ended.iter().map(|(name, _)| name.as_str()));
             ended.into_iter().map(|(name, _)| name).collect()
         });
         ended.unwrap_or_default()

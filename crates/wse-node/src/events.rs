@@ -25,6 +25,10 @@ pub enum EventKind {
     Binary,
     /// A connection has ended.
     Disconnect,
+    /// A user has come to a topic; its bytes are a JSON object with topic, user_id and data.
+    PresenceJoin,
+    /// A user has left a topic; the same.
+    PresenceLeave,
 }
 
 /// One event; its bytes lie in what it was [taken](Taken) from.
@@ -106,6 +110,8 @@ pub(crate) trait Resume: Send + Sync {
 pub struct Events {
     run: u64,
     kept: bool,
+    /// Whether presence is among what is kept.
+    presence: bool,
     max_events: usize,
     max_bytes: usize,
     events: AtomicUsize,
@@ -133,6 +139,7 @@ impl Events {
         Self {
             run,
             kept,
+            presence: false,
             max_events,
             max_bytes,
             events: AtomicUsize::new(0),
@@ -142,6 +149,16 @@ impl Events {
             queue: Mutex::default(),
             filled: Condvar::new(),
         }
+    }
+
+    /// Keeps presence too, if anything is kept.
+    pub(crate) fn with_presence(self, presence: bool) -> Self {
+        Self { presence: self.kept && presence, ..self }
+    }
+
+    /// Whether presence is to be told.
+    pub(crate) fn keeps_presence(&self) -> bool {
+        self.presence
     }
 
     pub(crate) fn wake_on_room(&self, shards: Vec<Arc<dyn Resume>>) {
@@ -187,6 +204,30 @@ impl Events {
         if self.kept {
             self.events.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Adds one event from any thread, if there is room.
+    pub(crate) fn offer(&self, kind: EventKind, conn: ConnId, bytes: &[u8]) -> bool {
+        let has_room = self.reserve(1, bytes.len());
+        if has_room {
+            self.push_one(kind, conn, bytes);
+        }
+        has_room
+    }
+
+    /// The same, whether there is room or not: for what answers another event, so that there are not more of them.
+    pub(crate) fn force(&self, kind: EventKind, conn: ConnId, bytes: &[u8]) {
+        if self.kept {
+            self.events.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+            self.push_one(kind, conn, bytes);
+        }
+    }
+
+    fn push_one(&self, kind: EventKind, conn: ConnId, bytes: &[u8]) {
+        let mut batch = Batch::default();
+        batch.push(kind, conn, bytes);
+        self.push(&mut batch);
     }
 
     /// Gives back room that was reserved and not used.

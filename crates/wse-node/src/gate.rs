@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use wse_core::ConnId;
 use wse_core::history::{NotRecovered, Position};
+use wse_core::presence::Data;
 use wse_core::topic::Filter;
 use wse_core::websocket::Opcode;
 
@@ -14,6 +15,7 @@ use crate::histories::{Histories, History, Stamping};
 use crate::inbox::{Entry, Message, Replaying};
 use crate::people::Subscribed;
 use crate::shared::{ShardHandle, Shared};
+use crate::topics::MAX_GROUPS;
 
 /// What somebody wants to hear.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,11 @@ pub struct Wish<'a> {
     pub filter: Filter<'a>,
     /// Whether a position is asked for, and the one to go on from.
     pub from: From,
+    /// What its user shows in the topic; `None` of a silent listener. In a pattern nobody is present.
+    pub presence: Option<&'a Data>,
+    /// The queue group of the topic to be a member of, rather than a subscriber; a pattern has none, and positions and presence are for
+    /// subscribers.
+    pub group: Option<&'a str>,
 }
 
 /// Where a subscription begins.
@@ -79,6 +86,7 @@ struct Admitted<'a> {
     /// The channel, if it is not there already.
     channel: Option<u64>,
     from: From,
+    presence: Option<&'a Data>,
 }
 
 impl Shared {
@@ -93,18 +101,27 @@ impl Shared {
                 let mut admitted = Vec::with_capacity(wishes.len());
                 for wish in wishes {
                     let name = wish.filter.as_str();
-                    let channel = match person.subscribe(&self.topics, wish.filter, acl, index, limit) {
-                        Subscribed::Already => None,
-                        Subscribed::New(channel) => Some(channel),
-                        refused => {
-                            granted.refused.push((name.to_owned(), reason(&refused, limit)));
-                            continue;
-                        }
-                    };
+                    let channel =
+                        match person.subscribe(&self.topics, wish.filter, wish.group, acl, index, limit) {
+                            Subscribed::Already => None,
+                            Subscribed::New(channel) => Some(channel),
+                            refused => {
+                                granted.refused.push((name.to_owned(), reason(&refused, limit)));
+                                continue;
+                            }
+                        };
                     granted.subscribed.push(name.to_owned());
-                    admitted.push(Admitted { filter: wish.filter, channel, from: wish.from });
+                    let Wish { filter, from, presence, .. } = *wish;
+                    let presence = presence.filter(|_| !filter.is_pattern());
+                    admitted.push(Admitted { filter, channel, from, presence });
                 }
                 self.let_in(shard, conn, &admitted, &mut granted, answer);
+                // Behind the subscription, so that whoever comes hears of it too.
+                for Admitted { filter, presence, .. } in &admitted {
+                    if let Some(data) = presence {
+                        self.enter_presence(conn, person, filter.as_str(), data);
+                    }
+                }
             })
         });
         if done.is_none() {
@@ -120,20 +137,24 @@ impl Shared {
         let index = usize::from(conn.shard);
         let Some(shard) = self.shards.get(index) else { return };
         shard.people.with_acl(conn, |person, acl| {
-            let channels: Vec<u64> = match filters {
+            let ended: Vec<(String, u64)> = match filters {
                 None => person.unsubscribe_all(&self.topics, index),
                 Some(filters) => filters
                     .iter()
-                    .filter_map(|filter| person.unsubscribe(&self.topics, *filter, acl, index))
+                    .flat_map(|filter| {
+                        let left = person.unsubscribe(&self.topics, *filter, acl, index);
+                        left.into_iter().map(|channel| (filter.as_str().to_owned(), channel))
+                    })
                     .collect(),
             };
-            let left = channels.into_iter().map(|channel| Entry::Unsubscribe { conn, channel });
+            let left = ended.iter().map(|(_, channel)| Entry::Unsubscribe { conn, channel: *channel });
             let _ = shard.inbox.put_now(|state| {
                 state.entries.extend(left);
                 if let Some(text) = answer {
                     state.send(conn, Message { opcode: Opcode::Text, head: &[], tail: text.as_bytes() });
                 }
             });
+            self.exit_all_presence(conn, person, ended.iter().map(|(name, _)| name.as_str()));
         });
     }
 
@@ -253,6 +274,8 @@ impl Admitted<'_> {
 
 fn reason(refused: &Subscribed, limit: usize) -> String {
     match refused {
+        Subscribed::Pattern => "a pattern has no queue groups".into(),
+        Subscribed::Groups => format!("the topic has {MAX_GROUPS} queue groups already"),
         Subscribed::Limit => format!("the limit of {limit} subscriptions is reached"),
         _ => "the access list does not allow it".into(),
     }

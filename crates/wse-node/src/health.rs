@@ -41,6 +41,10 @@ pub struct Health {
     pub slow_client_gaps: u64,
     /// Whether presence is tracked.
     pub presence_enabled: bool,
+    /// Topics with somebody present.
+    pub presence_topics: usize,
+    /// Users present, summed over topics.
+    pub presence_total_users: usize,
     /// Topics that somebody is subscribed to.
     pub topics: usize,
     /// Bytes that wait for clients, shared ones counted once.
@@ -54,6 +58,8 @@ pub struct Health {
 impl Health {
     pub(crate) fn of(shared: &Shared) -> Self {
         let laggards = &shared.laggards;
+        let (presence_topics, presence_total_users) =
+            shared.attendance.as_ref().map_or((0, 0), |all| all.counts());
         Self {
             recovery_topics: shared.histories.as_ref().map_or(0, Histories::count),
             recovery_bytes: shared.histories.as_ref().map_or(0, Histories::bytes),
@@ -70,6 +76,8 @@ impl Health {
             draining_clients: shared.drains.left(),
             recovery_enabled: shared.options.recovery_enabled,
             presence_enabled: shared.options.presence_enabled,
+            presence_topics,
+            presence_total_users,
             topics: shared.topics.topic_count(),
             outbound_bytes: shared.outbound.load(Relaxed),
             compressions: shared.compressions.load(Relaxed),
@@ -102,8 +110,8 @@ impl Health {
             "cluster_unknown_message_types": 0,
             "cluster_dlq_size": 0,
             "presence_enabled": self.presence_enabled,
-            "presence_topics": 0,
-            "presence_total_users": 0,
+            "presence_topics": self.presence_topics,
+            "presence_total_users": self.presence_total_users,
             "topics": self.topics,
             "outbound_queued_bytes": self.outbound_bytes,
             "messages_compressed": self.compressions,

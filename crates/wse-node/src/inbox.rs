@@ -24,6 +24,8 @@ use crate::topics::Audience;
 pub(crate) const CAPACITY: usize = 64 * 1024;
 /// The same for messages that come ready by the hundred: there the lock and the waking cost more than the cache saves.
 pub(crate) const MANY_CAPACITY: usize = 256 * 1024;
+/// Bytes of presence from which whoever makes people come and go waits.
+const PRESENCE_CAPACITY: usize = 1024 * 1024;
 
 /// One thing to do; ranges lie in the bytes that came with it.
 #[derive(Debug)]
@@ -36,6 +38,17 @@ pub(crate) enum Entry {
         messages: u32,
         first: u64,
         twins: Option<Box<Twins>>,
+    },
+    /// The same for news of who is there, which may be gathered with others on their way.
+    Presence { audience: Arc<Audience>, start: u32, end: u32, messages: u32 },
+    /// Frames of which a member of each of some groups gets one; the groups are bits, by their place in the audience.
+    Group {
+        audience: Arc<Audience>,
+        groups: u64,
+        start: u32,
+        end: u32,
+        /// Another shard had them before.
+        handed: bool,
     },
     /// Frames for one connection.
     Send { conn: ConnId, start: u32, end: u32 },
@@ -100,6 +113,8 @@ pub(crate) struct State {
     pub(crate) bytes: Vec<u8>,
     /// The compressed twins of the messages that have some.
     lanes: Lanes,
+    /// Those of `bytes` that are presence.
+    presence_bytes: usize,
     asleep: bool,
     closed: bool,
     waiting: usize,
@@ -142,7 +157,8 @@ impl State {
         offset: u64,
     ) {
         let (start, end) = self.frame(message);
-        if let Some(Entry::Publish { audience, end: last, messages, first, twins, .. }) = self.entries.last_mut()
+        if let Some(Entry::Publish { audience, end: last, messages, first, twins, .. }) =
+            self.entries.last_mut()
             && Arc::ptr_eq(audience, to)
             && (offset == 0 || *first + u64::from(*messages) == offset)
             && twins.as_ref().map_or(0, |twins| twins.windows()) == squeezed.map_or(0, Squeezed::windows)
@@ -165,6 +181,46 @@ impl State {
             first: offset,
             twins,
         });
+    }
+
+    /// Adds news of who is there for an audience.
+    pub(crate) fn presence(&mut self, to: &Arc<Audience>, message: Message<'_>) {
+        let (start, end) = self.frame(message);
+        self.presence_bytes += (end - start) as usize;
+        match self.entries.last_mut() {
+            Some(Entry::Presence { audience, end: last, messages, .. }) if Arc::ptr_eq(audience, to) => {
+                *last = end;
+                *messages += 1;
+            }
+            _ => self.entries.push(Entry::Presence { audience: to.clone(), start, end, messages: 1 }),
+        }
+    }
+
+    /// Adds a message for members of groups.
+    pub(crate) fn publish_group(&mut self, to: &Arc<Audience>, of: u64, message: Message<'_>) {
+        let (start, end) = self.frame(message);
+        self.note_group(to, of, start, end, false);
+    }
+
+    /// Adds a frame for a member of a group that another shard could not give to one.
+    pub(crate) fn hand_on(&mut self, to: &Arc<Audience>, of: u64, frame: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(frame);
+        self.note_group(to, of, start, self.bytes.len() as u32, true);
+    }
+
+    fn note_group(&mut self, to: &Arc<Audience>, of: u64, start: u32, end: u32, is_handed: bool) {
+        match self.entries.last_mut() {
+            Some(Entry::Group { audience, groups, end: last, handed, .. })
+                if Arc::ptr_eq(audience, to) && *groups == of && *handed == is_handed =>
+            {
+                *last = end;
+            }
+            _ => {
+                let audience = to.clone();
+                self.entries.push(Entry::Group { audience, groups: of, start, end, handed: is_handed });
+            }
+        }
     }
 
     /// Adds a message for one connection.
@@ -251,6 +307,22 @@ impl Inbox {
         }
     }
 
+    /// Whether there is not more presence than one turn should have.
+    pub(crate) fn has_presence_room(&self) -> bool {
+        let state = self.state.lock();
+        state.closed || state.presence_bytes < PRESENCE_CAPACITY
+    }
+
+    /// Waits while there is more presence than one turn should have.
+    pub(crate) fn wait_for_presence_room(&self) {
+        let mut state = self.state.lock();
+        while state.presence_bytes >= PRESENCE_CAPACITY && !state.closed {
+            state.waiting += 1;
+            self.room.wait(&mut state);
+            state.waiting -= 1;
+        }
+    }
+
     /// Puts something small in without regard to the limit: what is bounded by the number of connections and must not wait.
     pub(crate) fn put_now(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
         let state = self.state.lock();
@@ -288,6 +360,7 @@ impl Inbox {
         std::mem::swap(&mut state.entries, &mut into.entries);
         std::mem::swap(&mut state.bytes, &mut into.bytes);
         std::mem::swap(&mut state.lanes, &mut into.lanes);
+        state.presence_bytes = 0;
         let waiting = state.waiting > 0;
         drop(state);
         if waiting {
@@ -302,6 +375,7 @@ impl Inbox {
         state.closed = true;
         state.entries.clear();
         state.bytes = Vec::new();
+        state.presence_bytes = 0;
         state.lanes = Lanes::default();
         drop(state);
         self.room.notify_all();

@@ -17,6 +17,7 @@ mod log;
 mod metrics;
 pub mod node;
 mod people;
+mod presence;
 pub mod publish;
 mod run;
 pub mod server;

@@ -66,7 +66,11 @@ impl Metrics {
                 None => page.labelled("wse_closes_total", "code", "other", count),
             }
         }
-        page.head("wse_recoveries_total", "counter", "Recoveries that clients asked for, by what became of them.");
+        page.head(
+            "wse_recoveries_total",
+            "counter",
+            "Recoveries that clients asked for, by what became of them.",
+        );
         for (outcome, count) in &self.recoveries {
             page.labelled("wse_recoveries_total", "outcome", outcome, count);
         }
@@ -110,8 +114,8 @@ impl Metrics {
         );
         page.gauge("wse_recovery_topics", "Topics with a history.", health.recovery_topics);
         page.gauge("wse_recovery_bytes", "Bytes of all histories.", health.recovery_bytes);
-        page.gauge("wse_presence_topics", "Topics with somebody present.", 0);
-        page.gauge("wse_presence_users", "Users present, summed over topics.", 0);
+        page.gauge("wse_presence_topics", "Topics with somebody present.", health.presence_topics);
+        page.gauge("wse_presence_users", "Users present, summed over topics.", health.presence_total_users);
     }
 
     fn counters(&self, page: &mut Page) {
@@ -176,6 +180,11 @@ impl Metrics {
                 "wse_slow_client_gaps_total",
                 "Notices that told such clients what they miss.",
                 health.slow_client_gaps,
+            ),
+            (
+                "wse_queue_group_lost_total",
+                "Messages of queue groups lost with the member that had begun to get them, or for want of one.",
+                totals.queue_group_lost,
             ),
             (
                 "wse_accept_pauses_total",

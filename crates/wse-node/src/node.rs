@@ -59,13 +59,20 @@ pub enum ConfigError {
     Key(#[from] KeyError),
 }
 
+/// What the application is to be told.
+#[derive(Clone, Copy, Default)]
+struct Keep {
+    events: bool,
+    presence: bool,
+}
+
 /// A WebSocket server of one process.
 pub struct Node {
     host: String,
     port: u16,
     options: Options,
     pages: Arc<Pages>,
-    keep_events: Mutex<bool>,
+    keep: Mutex<Keep>,
     current: ArcSwapOption<Shared>,
     /// The queue outlives the server, so that its last events can be drained.
     events: Mutex<Arc<Events>>,
@@ -87,7 +94,7 @@ impl Node {
             port,
             options,
             pages: Arc::default(),
-            keep_events: Mutex::new(false),
+            keep: Mutex::default(),
             current: ArcSwapOption::empty(),
             events: Mutex::new(Arc::new(Events::new(0, false, (0, 0), 0))),
             address: Mutex::new(None),
@@ -103,7 +110,12 @@ impl Node {
 
     /// From the next start on, events are kept for [`Node::take_events`].
     pub fn keep_events(&self) {
-        *self.keep_events.lock() = true;
+        self.keep.lock().events = true;
+    }
+
+    /// The same with who comes to a topic and leaves it, where presence is enabled.
+    pub fn keep_events_with_presence(&self) {
+        *self.keep.lock() = Keep { events: true, presence: true };
     }
 
     /// The running server, if it runs.
@@ -185,11 +197,12 @@ impl Node {
 
     fn fresh_events(&self, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
         let options = &self.options;
-        let keep = *self.keep_events.lock();
+        let keep = *self.keep.lock();
         let before = self.events();
         before.close();
         let limits = (options.max_inbound_queue_size, options.max_inbound_queue_bytes);
-        let events = Arc::new(Events::new(run, keep, limits, before.discard()));
+        let events = Events::new(run, keep.events, limits, before.discard());
+        let events = Arc::new(events.with_presence(keep.presence));
         events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
         *self.events.lock() = events.clone();
         before.give_way();

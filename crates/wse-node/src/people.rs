@@ -22,6 +22,8 @@ pub(crate) struct Person {
     pub(crate) connected_at_ms: u64,
     pub(crate) user_id: Option<Box<str>>,
     pub(crate) wire: Wire,
+    /// Whether it was ever present in a topic.
+    pub(crate) present: bool,
     pub(crate) subscriptions: KeyedList<Subscription>,
 }
 
@@ -86,6 +88,10 @@ pub(crate) enum Subscribed {
     Limit,
     /// The access list allows nothing of it.
     NotAllowed,
+    /// A pattern has no queue groups.
+    Pattern,
+    /// The topic has as many queue groups as it can have.
+    Groups,
 }
 
 /// What a new access list does to the subscriptions of a connection.
@@ -161,11 +167,12 @@ impl People {
 }
 
 impl Person {
-    /// Adds a topic or pattern, as far as the access list allows it; `limit` 0 is none.
+    /// Adds a topic or pattern, or a membership in a queue group of a topic, as far as the access list allows it; `limit` 0 is none.
     pub(crate) fn subscribe(
         &mut self,
         topics: &Topics,
         filter: Filter<'_>,
+        group: Option<&str>,
         acl: Option<&Arc<Acl>>,
         shard: usize,
         limit: usize,
@@ -175,7 +182,14 @@ impl Person {
             Admission::Part => acl,
             Admission::Whole => None,
         };
-        if let Some(channel) = topics.channel(filter, part)
+        if group.is_some() && filter.is_pattern() {
+            return Subscribed::Pattern;
+        }
+        let known = match group {
+            None => topics.channel(filter, part),
+            Some(group) => topics.group(filter.as_str(), group),
+        };
+        if let Some(channel) = known
             && self.subscriptions.position(Subscription(channel).key()).is_some()
         {
             return Subscribed::Already;
@@ -183,25 +197,37 @@ impl Person {
         if limit > 0 && self.subscriptions.len() >= limit {
             return Subscribed::Limit;
         }
-        let channel = topics.subscribe(filter, part, shard, self.wire);
+        let channel = match group {
+            None => topics.subscribe(filter, part, shard, self.wire),
+            Some(group) => match topics.join_group(filter.as_str(), group, shard, self.wire) {
+                Some(channel) => channel,
+                None => return Subscribed::Groups,
+            },
+        };
         let id = channel.id;
         self.subscriptions.push(Subscription(channel));
         Subscribed::New(id)
     }
 
-    /// Removes a topic or pattern; the id of the channel that the shard must forget.
+    /// Removes a topic or pattern, and its memberships in queue groups of it; the ids of the channels that the shard must forget.
     pub(crate) fn unsubscribe(
         &mut self,
         topics: &Topics,
         filter: Filter<'_>,
         acl: Option<&Arc<Acl>>,
         shard: usize,
-    ) -> Option<u64> {
-        let position = |part| self.subscriptions.position(topics.channel(filter, part)?.id);
-        let at = position(None).or_else(|| position(Some(acl?)))?;
-        let Subscription(channel) = self.subscriptions.swap_remove(at);
-        topics.unsubscribe(&channel, shard, self.wire);
-        Some(channel.id)
+    ) -> Vec<u64> {
+        let own = |part| Some(topics.channel(filter, part)?.id);
+        let channels = own(None).into_iter().chain(acl.and_then(|acl| own(Some(acl))));
+        let mut left = Vec::new();
+        for id in channels.chain(topics.group_ids(filter.as_str())) {
+            if let Some(at) = self.subscriptions.position(id) {
+                let Subscription(channel) = self.subscriptions.swap_remove(at);
+                topics.unsubscribe(&channel, shard, self.wire);
+                left.push(id);
+            }
+        }
+        left
     }
 
     /// Makes the subscriptions obey an access list. The channels that were left for others are counted until the shard knows
@@ -230,11 +256,11 @@ impl Person {
         narrowed
     }
 
-    /// Removes everything; the ids of the channels that the shard must forget.
-    pub(crate) fn unsubscribe_all(&mut self, topics: &Topics, shard: usize) -> Vec<u64> {
+    /// Removes everything: the names, and the ids of the channels that the shard must forget.
+    pub(crate) fn unsubscribe_all(&mut self, topics: &Topics, shard: usize) -> Vec<(String, u64)> {
         let channels = self.subscriptions.take();
         channels.iter().for_each(|Subscription(channel)| topics.unsubscribe(channel, shard, self.wire));
-        channels.iter().map(|subscription| subscription.key()).collect()
+        channels.iter().map(|Subscription(channel)| (channel.name.to_string(), channel.id)).collect()
     }
 
     /// The topics and patterns, sorted.
@@ -242,6 +268,8 @@ impl Person {
         let name = |Subscription(channel): &Subscription| channel.name.to_string();
         let mut names: Vec<String> = self.subscriptions.as_slice().iter().map(name).collect();
         names.sort_unstable();
+        // A topic and a queue group of it have one name.
+        names.dedup();
         names
     }
 }

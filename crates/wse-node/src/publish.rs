@@ -18,7 +18,7 @@ use crate::server::Server;
 use crate::shared::Shared;
 use crate::squeeze::{Squeezed, worthwhile};
 use crate::stats::TIMES;
-use crate::topics::Audience;
+use crate::topics::{Audience, Picks};
 
 /// What somebody has to say.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ pub struct Publication<'a> {
 
 enum To<'a> {
     /// All who hear a topic without history, by the shards that still have to get it.
-    Topic(Arc<Audience>, &'a str, Message<'a>, u64),
+    Topic(Arc<Audience>, &'a str, Message<'a>, u64, Picks),
     /// The same for a topic with history: who hears it is looked up when it gets its stamp.
     Log(Arc<History>, &'a Histories, Stampable<'a>, Option<Position>),
     Everyone(Arc<Audience>, Message<'a>, u64),
@@ -186,7 +186,8 @@ impl Shared {
             let _stopwatch = Stopwatch::start(self, &audience, 1);
             let windows = worthwhile(message.len(), || audience.windows());
             let shards = audience.shards();
-            let to = To::Topic(audience, topic.as_str(), message, shards);
+            let picks = audience.pick();
+            let to = To::Topic(audience, topic.as_str(), message, shards, picks);
             Publication { shared: self, to, windows, _stopwatch }
         }))
     }
@@ -268,7 +269,7 @@ impl<'a> Publication<'a> {
     fn squeeze(&self) -> Option<Squeezed> {
         match &self.to {
             To::Log(_, _, message, _) => self.shared.squeeze_tail(message.rest().as_bytes(), self.windows),
-            To::Topic(_, _, message, _) | To::Everyone(_, message, _) | To::Connection(_, message) => {
+            To::Topic(_, _, message, ..) | To::Everyone(_, message, _) | To::Connection(_, message) => {
                 self.shared.squeeze(message, self.windows)
             }
         }
@@ -278,15 +279,20 @@ impl<'a> Publication<'a> {
     fn put_what_fits(&mut self, squeezed: Option<&Squeezed>) -> bool {
         let shared = self.shared;
         match &mut self.to {
-            To::Topic(audience, topic, message, left) => {
+            To::Topic(audience, topic, message, left, picks) => {
                 if audience.is_held() {
                     return shared.is_stopping();
                 }
-                put_in_each(shared, left, |state| {
+                let all = put_in_each(shared, left, |state| {
                     if let Some(audience) = shared.topics.renewed(audience, topic) {
                         state.publish(&audience, *message, squeezed, 0);
                     }
-                })
+                });
+                picks.retain(|(shard, groups)| {
+                    let put = |state: &mut State| state.publish_group(audience, *groups, *message);
+                    shared.shards[*shard].inbox.try_put(put) == Err(Busy::Full)
+                });
+                all && picks.is_empty()
             }
             To::Everyone(audience, message, left) => {
                 if audience.is_held() {
@@ -321,7 +327,11 @@ impl<'a> Publication<'a> {
             To::Log(history, histories, message, position) => {
                 *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
             }
-            To::Topic(audience, topic, message, left) => {
+            To::Topic(audience, topic, message, left, picks) => {
+                for (shard, groups) in std::mem::take(picks) {
+                    let put = |state: &mut State| state.publish_group(audience, groups, *message);
+                    let _ = shared.shards[shard].inbox.put_now(put);
+                }
                 for shard in each(std::mem::take(left)) {
                     let _ = shared.shards[shard].inbox.put_now(|state| {
                         if let Some(audience) = shared.topics.renewed(audience, topic) {
@@ -338,7 +348,14 @@ impl<'a> Publication<'a> {
     fn wait(&mut self) {
         let shared = self.shared;
         match &mut self.to {
-            To::Topic(audience, _, _, left) | To::Everyone(audience, _, left) => {
+            To::Topic(audience, _, _, left, picks) => {
+                shared.wait_while_held(audience);
+                let full = each(*left).next().or_else(|| picks.first().map(|(shard, _)| *shard));
+                if let Some(shard) = full {
+                    shared.shards[shard].inbox.wait_for_room(inbox::CAPACITY);
+                }
+            }
+            To::Everyone(audience, _, left) => {
                 shared.wait_while_held(audience);
                 shared.shards[left.trailing_zeros() as usize].inbox.wait_for_room(inbox::CAPACITY);
             }
@@ -381,12 +398,12 @@ fn each(mut shards: u64) -> impl Iterator<Item = usize> {
 
 /// Whether the publishers of an audience need not wait.
 fn is_free(shared: &Shared, audience: &Audience) -> bool {
-    !audience.is_held() && each(audience.shards()).all(|shard| shared.shards[shard].inbox.has_room())
+    !audience.is_held() && each(audience.all_shards()).all(|shard| shared.shards[shard].inbox.has_room())
 }
 
 fn wait_until_free(shared: &Shared, audience: &Audience, capacity: usize) {
     shared.wait_while_held(audience);
-    each(audience.shards()).for_each(|shard| shared.shards[shard].inbox.wait_for_room(capacity));
+    each(audience.all_shards()).for_each(|shard| shared.shards[shard].inbox.wait_for_room(capacity));
 }
 
 /// Logs messages and puts them into the inboxes, and sees to it that the log does not become too large; the position of the last.
@@ -437,6 +454,13 @@ fn stamp(
             }
         });
     }
+    for (at, (message, _)) in messages.iter().enumerate() {
+        let message = Message { opcode: Opcode::Text, head: heads.get(at), tail: message.rest().as_bytes() };
+        for (shard, groups) in audience.pick() {
+            let put = |state: &mut State| state.publish_group(&audience, groups, message);
+            let _ = shared.shards[shard].inbox.put_now(put);
+        }
+    }
 }
 
 /// The heads of some messages in one piece of memory.
@@ -473,6 +497,23 @@ fn publish_portion(shared: &Shared, audience: &Arc<Audience>, topic: Filter<'_>,
             let Some(audience) = shared.topics.renewed(audience, topic.as_str()) else { return };
             let messages = messages.iter().zip(&squeezed);
             messages.for_each(|(message, twin)| state.publish(&audience, *message, twin.as_ref(), 0));
+        });
+    }
+    share_portion(shared, audience, messages);
+}
+
+/// The same for the queue groups of the topic: each inbox is locked once.
+fn share_portion(shared: &Shared, audience: &Arc<Audience>, messages: &[Message<'_>]) {
+    if audience.groups().is_empty() {
+        return;
+    }
+    let mut shares: Vec<Vec<(usize, u64)>> = vec![Vec::new(); shared.shards.len()];
+    for at in 0..messages.len() {
+        audience.pick().into_iter().for_each(|(shard, groups)| shares[shard].push((at, groups)));
+    }
+    for (shard, share) in shares.iter().enumerate().filter(|(_, share)| !share.is_empty()) {
+        let _ = shared.shards[shard].inbox.put_many(|state| {
+            share.iter().for_each(|(at, groups)| state.publish_group(audience, *groups, messages[*at]));
         });
     }
 }

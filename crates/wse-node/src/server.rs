@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use wse_core::ConnId;
 use wse_core::acl::Acl;
+use wse_core::presence::{Data, Present, Stats, TooLarge};
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::close::write_close;
 
 use crate::drain::Draining;
 use crate::gate::{Granted, Wish};
 use crate::inbox::Entry;
+use crate::log::limited;
 use crate::people::ConnectionQuery;
 use crate::shared::Shared;
 use crate::squeeze::Wire;
@@ -79,6 +81,9 @@ impl Server {
     /// Subscribes a connection. Whatever is published after this returns reaches it.
     #[must_use]
     pub fn subscribe(&self, conn: ConnId, wishes: &[Wish<'_>]) -> Granted {
+        if wishes.iter().any(|wish| wish.presence.is_some()) {
+            self.0.wait_for_presence_room();
+        }
         self.0.subscribe(conn, wishes, None)
     }
 
@@ -88,13 +93,48 @@ impl Server {
 
     /// Ends subscriptions; all of them without a list. What was published before still arrives.
     pub fn unsubscribe(&self, conn: ConnId, filters: Option<&[Filter<'_>]>) {
+        self.0.wait_for_presence_room();
         self.0.unsubscribe(conn, filters, None);
+    }
+
+    /// The queue groups of a topic and how many members each has.
+    #[must_use]
+    pub fn queue_groups(&self, topic: Filter<'_>) -> Vec<(String, usize)> {
+        self.0.topics.group_sizes(topic.as_str())
+    }
+
+    /// Takes presence data, the text of a JSON object, if they are short enough.
+    ///
+    /// # Errors
+    /// [`TooLarge`], which is logged here as well.
+    pub fn presence_data(&self, json: &str) -> Result<Data, TooLarge> {
+        let data = Data::new(json, self.0.options.presence_max_data_size);
+        data.inspect_err(|error| limited!(warn, self.0.clock, "{error}: refused"))
+    }
+
+    /// A connection shows something else wherever it is present.
+    pub fn update_presence(&self, conn: ConnId, data: &Data) {
+        self.0.wait_for_presence_room();
+        self.0.update_presence(conn, data);
+    }
+
+    /// Who is present in a topic, in no order that means anything.
+    #[must_use]
+    pub fn presence(&self, topic: Filter<'_>) -> Vec<Present> {
+        self.0.attendance.as_ref().map_or_else(Vec::new, |all| all.list(topic.as_str()))
+    }
+
+    /// How many are present in a topic.
+    #[must_use]
+    pub fn presence_stats(&self, topic: Filter<'_>) -> Stats {
+        self.0.attendance.as_ref().map_or_else(Stats::default, |all| all.stats(topic.as_str()))
     }
 
     /// Gives a connection an access list, `None` for none, and ends the subscriptions that it no longer allows: their topics and patterns,
     /// sorted. The client is told of them.
     #[must_use]
     pub fn set_acl(&self, conn: ConnId, acl: Option<Acl>) -> Vec<String> {
+        self.0.wait_for_presence_room();
         self.0.set_acl(conn, acl)
     }
 

@@ -22,6 +22,7 @@ use crate::histories::Histories;
 use crate::inbox::{Inbox, Message};
 use crate::keyring::Keyring;
 use crate::people::People;
+use crate::presence::Attendance;
 use crate::squeeze::{Deflaters, Squeezed, Wire};
 use crate::stats::{Histogram, Laggards, Stats, Totals};
 use crate::topics::{Audience, Topics};
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) histories: Option<Histories>,
     /// What became of clients that fell behind.
     pub(crate) laggards: Laggards,
+    /// Who is present where; `None` without `presence_enabled`.
+    pub(crate) attendance: Option<Attendance>,
     pub(crate) events: Arc<Events>,
     pub(crate) pages: Arc<Pages>,
     pub(crate) shards: Vec<ShardHandle>,
@@ -109,6 +112,7 @@ impl Shared {
             topics: Topics::new(shards.len()),
             histories: Histories::of(&options),
             laggards: Laggards::default(),
+            attendance: options.presence_enabled.then(|| Attendance::new(options.presence_max_members)),
             options,
             policy,
             keyring,

@@ -131,6 +131,7 @@ pub(crate) struct Stats {
     pub(crate) slow_consumer_drops: Counter,
     pub(crate) accept_pauses: Counter,
     pub(crate) cut: Counter,
+    pub(crate) queue_group_lost: Counter,
     pub(crate) closes: Closes,
     /// Bytes of each write to a socket.
     pub(crate) writes: Histogram,
@@ -163,6 +164,8 @@ pub struct Totals {
     pub accept_pauses: u64,
     /// Connections cut by a reset because not even a close frame could be written.
     pub cut: u64,
+    /// Messages of queue groups that no member got.
+    pub queue_group_lost: u64,
 }
 
 impl Totals {
@@ -179,6 +182,7 @@ impl Totals {
             slow_consumer_drops: sum.slow_consumer_drops + stats.slow_consumer_drops.get(),
             accept_pauses: sum.accept_pauses + stats.accept_pauses.get(),
             cut: sum.cut + stats.cut.get(),
+            queue_group_lost: sum.queue_group_lost + stats.queue_group_lost.get(),
         })
     }
 }

@@ -18,6 +18,7 @@ use wse_core::websocket::deflate::Window;
 
 use crate::busiest::Busiest;
 use crate::squeeze::Wire;
+use groups::Group;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Channel {
     /// For a pattern of which its subscribers may hear only a part: the access list that says which. Whoever has an equal list is
     /// in the same channel, and an audience has the channel only if the list allows the topic. So nothing is asked per message.
     pub(crate) part: Option<Arc<Acl>>,
+    /// What makes it a queue group of its topic: one of its members gets each message.
+    pub(crate) group: Option<Group>,
     /// Neither a pattern nor all connections.
     pub(crate) is_topic: bool,
     /// Messages published to it, and whether it is one of the busiest.
@@ -50,6 +53,7 @@ impl Channel {
             id,
             name: name.into(),
             part,
+            group: None,
             is_topic: !name.is_empty() && !name.contains(['*', '?']),
             published: AtomicU64::new(0),
             listed: AtomicBool::new(false),
@@ -58,6 +62,16 @@ impl Channel {
             windows: AtomicU8::new(0),
             window_counts: OnceLock::new(),
         })
+    }
+
+    fn new_group(id: u64, topic: &str, name: &str, shards: usize) -> Arc<Self> {
+        let channel = Arc::into_inner(Self::new(id, topic, None, shards)).expect("nobody has it yet");
+        Arc::new(Self { group: Some(Group::new(name)), is_topic: false, ..channel })
+    }
+
+    /// Whether it is the queue group of this name.
+    pub(crate) fn is_group(&self, name: &str) -> bool {
+        self.group.as_ref().is_some_and(|group| &*group.name == name)
     }
 
     fn add(&self, shard: usize, wire: Wire) {
@@ -103,6 +117,8 @@ pub(crate) struct Audience {
     /// Empty for all connections.
     topic: Arc<str>,
     channels: Box<[Arc<Channel>]>,
+    /// The queue groups of the topic: one member of each gets a message.
+    groups: Box<[Arc<Channel>]>,
     /// The state of the patterns for which this was last found to be true.
     state: AtomicU64,
     /// A bit for each shard where most of the subscribers are far behind: publishers wait while one is set.
@@ -110,11 +126,17 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    fn new(topic: &str, channels: impl IntoIterator<Item = Arc<Channel>>, state: u64) -> Arc<Self> {
+    fn new(
+        topic: &str,
+        channels: impl IntoIterator<Item = Arc<Channel>>,
+        groups: &[Arc<Channel>],
+        state: u64,
+    ) -> Arc<Self> {
         let channels = channels.into_iter().collect();
         Arc::new(Self {
             topic: topic.into(),
             channels,
+            groups: groups.into(),
             state: AtomicU64::new(state),
             held: AtomicU64::new(0),
         })
@@ -146,10 +168,17 @@ impl Audience {
         self.channels.iter().fold(0, |bits, channel| bits | channel.windows.load(Relaxed))
     }
 
-    /// Whether it has the topic's own channel, if there is one, and those of these patterns.
-    fn is_of(&self, own: Option<&Arc<Channel>>, patterns: &[&Arc<Channel>]) -> bool {
+    /// Nobody is to receive anything.
+    fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.groups.is_empty()
+    }
+
+    /// Whether it has the topic's own channel, if there is one, those of these patterns, and these groups.
+    fn is_of(&self, own: Option<&Arc<Channel>>, patterns: &[&Arc<Channel>], groups: &[Arc<Channel>]) -> bool {
         let channels = own.into_iter().chain(patterns.iter().copied());
-        self.channels.iter().map(|channel| channel.id).eq(channels.map(|channel| channel.id))
+        let id = |channel: &Arc<Channel>| channel.id;
+        self.channels.iter().map(id).eq(channels.map(id))
+            && self.groups.iter().map(id).eq(groups.iter().map(id))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -206,6 +235,8 @@ struct Tables {
     /// Topics with subscribers of their own; the first channel of each audience is the topic's.
     topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
     patterns: PatternIndex<Pattern>,
+    /// The queue groups of topics that have some.
+    groups: HashMap<Box<str>, Vec<Arc<Channel>>, RandomState>,
     /// What patterns mean for topics without subscribers of their own: remembered, as a publisher comes back to the same topics. Without
     /// channels where they mean nothing.
     remembered: HashMap<Box<str>, Arc<Audience>, RandomState>,
@@ -216,7 +247,7 @@ const REMEMBERED: usize = 8192;
 
 impl Topics {
     pub(crate) fn new(shards: usize) -> Self {
-        let everyone = Audience::new("", [Channel::new(0, "", None, shards)], 0);
+        let everyone = Audience::new("", [Channel::new(0, "", None, shards)], &[], 0);
         Self {
             shards,
             everyone,
@@ -261,7 +292,7 @@ impl Topics {
         let own = tables.topics.get(topic);
         let known = match own {
             Some(audience) => audience,
-            None if tables.patterns.is_empty() => return None,
+            None if tables.patterns.is_empty() && !tables.groups.contains_key(topic) => return None,
             None => match tables.remembered.get(topic) {
                 Some(audience) => audience,
                 None => {
@@ -272,13 +303,13 @@ impl Topics {
         };
         if !self.is_current(known) {
             let own = own.map(|audience| &audience.channels[0]);
-            if !known.is_of(own, &tables.matching(topic)) {
+            if !known.is_of(own, &tables.matching(topic), tables.groups_of(topic)) {
                 drop(tables);
                 return self.remember(topic);
             }
             known.state.store(self.state.load(Relaxed), Relaxed);
         }
-        (!known.channels.is_empty()).then(|| known.clone())
+        (!known.is_empty()).then(|| known.clone())
     }
 
     /// Whether no pattern has come or gone since the audience was last found to be true.
@@ -316,7 +347,7 @@ impl Topics {
             tables.remembered.clear();
         }
         tables.remembered.insert(topic.into(), audience.clone());
-        (!audience.channels.is_empty()).then_some(audience)
+        (!audience.is_empty()).then_some(audience)
     }
 
     /// The channel of a topic, or of a pattern or the part of it that an access list allows, if somebody is subscribed to it.
@@ -345,9 +376,10 @@ impl Topics {
         self.tables.read().topics.get(topic).and_then(|audience| audience.own_channel())
     }
 
-    /// Whether anybody is subscribed to exactly this topic.
+    /// Whether anybody is subscribed to exactly this topic, or in a queue group of it.
     pub(crate) fn has_subscribers(&self, topic: &str) -> bool {
-        self.tables.read().topics.contains_key(topic)
+        let tables = self.tables.read();
+        tables.topics.contains_key(topic) || tables.groups.contains_key(topic)
     }
 
     /// Topics with subscribers of their own.
@@ -404,10 +436,10 @@ impl Topics {
         channel
     }
 
-    /// A pattern, or a part of one, has come or gone.
+    /// A pattern, a part of one, or a queue group has come or gone.
     fn change_patterns(&self, tables: &mut Tables) {
         self.state.fetch_add(1, Relaxed);
-        if tables.patterns.is_empty() {
+        if tables.patterns.is_empty() && tables.groups.is_empty() {
             tables.remembered = HashMap::default();
         }
     }
@@ -419,7 +451,19 @@ impl Topics {
         if channel.count() > 0 {
             return;
         }
-        if tables.topics.get(&channel.name).is_some_and(|audience| audience.channels[0].id == channel.id) {
+        if channel.group.is_some() {
+            if let Some(groups) = tables.groups.get_mut(&channel.name) {
+                groups.retain(|group| group.id != channel.id);
+                if groups.is_empty() {
+                    tables.groups.remove(&channel.name);
+                }
+            }
+            self.change_patterns(&mut tables);
+        } else if tables
+            .topics
+            .get(&channel.name)
+            .is_some_and(|audience| audience.channels[0].id == channel.id)
+        {
             tables.topics.remove(&channel.name);
             self.busiest.forget(channel);
         } else if let Some(pattern) = tables.patterns.get_mut(&channel.name) {
@@ -448,10 +492,19 @@ impl Tables {
         self.patterns.matching(topic).into_iter().flat_map(|pattern| pattern.hearing(topic)).collect()
     }
 
+    fn groups_of(&self, topic: &str) -> &[Arc<Channel>] {
+        self.groups.get(topic).map_or(&[], Vec::as_slice)
+    }
+
     fn build(&self, own: Option<Arc<Channel>>, topic: &str, state: u64) -> Arc<Audience> {
-        Audience::new(topic, own.into_iter().chain(self.matching(topic).into_iter().cloned()), state)
+        let channels = own.into_iter().chain(self.matching(topic).into_iter().cloned());
+        Audience::new(topic, channels, self.groups_of(topic), state)
     }
 }
+
+mod groups;
+
+pub(crate) use groups::{MAX_GROUPS, Picks};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use wse_core::ConnId;
 use wse_core::options::Options;
+use wse_core::presence::Data;
 use wse_core::topic::Filter;
 use wse_node::events::EventKind;
 use wse_node::gate::{From, Wish};
@@ -27,7 +28,20 @@ const PUBLISHERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn wishes<'a>(topics: &[Filter<'a>]) -> Vec<Wish<'a>> {
-    topics.iter().map(|filter| Wish { filter: *filter, from: From::Here }).collect()
+    topics
+        .iter()
+        .map(|filter| Wish { filter: *filter, from: From::Here, presence: None, group: None })
+        .collect()
+}
+
+/// The same as somebody who is seen there.
+fn wishes_to_be_seen<'a>(topics: &[Filter<'a>], data: &'a Data) -> Vec<Wish<'a>> {
+    wishes(topics).into_iter().map(|wish| Wish { presence: Some(data), ..wish }).collect()
+}
+
+/// A membership in a queue group.
+fn work(topic: Filter<'_>) -> Wish<'_> {
+    Wish { filter: topic, from: From::Now, presence: None, group: Some("workers") }
 }
 
 fn node() -> Node {
@@ -36,10 +50,11 @@ fn node() -> Node {
         max_outbound_queue_bytes: 2 * 1024 * 1024,
         max_inbound_queue_size: 64,
         recovery_enabled: true,
+        presence_enabled: true,
         ..Options::default()
     };
     let node = Node::new("127.0.0.1".into(), 0, options).unwrap();
-    node.keep_events();
+    node.keep_events_with_presence();
     node
 }
 
@@ -144,6 +159,7 @@ fn visit(address: SocketAddr, turn: usize) -> io::Result<()> {
 /// Publishes in every way there is until told to stop; the numbers rise by one.
 fn publish(server: &Server, name: usize, over: &AtomicBool) {
     let topic = Filter::parse("news.one").unwrap();
+    let jobs = Filter::parse("jobs").unwrap();
     let mut number = 0_u64;
     let mut next = || {
         number += 1;
@@ -157,6 +173,7 @@ fn publish(server: &Server, name: usize, over: &AtomicBool) {
         let texts: Vec<String> = (0..20).map(|_| next()).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         server.publish_many(topic, &texts).unwrap();
+        server.publish_many(jobs, &["job", "job", "job"]).unwrap();
         let text = next();
         let mut publication = server.to_everyone(Payload::Text(&text)).unwrap();
         if !publication.try_finish() {
@@ -168,22 +185,31 @@ fn publish(server: &Server, name: usize, over: &AtomicBool) {
 /// Does to connections all that a program may do, while they come and go.
 fn meddle(server: &Server, over: &AtomicBool) {
     let topics = [Filter::parse("news.one").unwrap(), Filter::parse("news.*").unwrap()];
+    let jobs = Filter::parse("jobs").unwrap();
+    let data = [Data::empty(), Data::new("{\"n\":1}", 100).unwrap()];
     let mut turn = 0_usize;
     while !over.load(Ordering::Relaxed) {
         for conn in server.connections() {
             turn += 1;
-            match turn % 5 {
+            match turn % 8 {
                 0 => {
                     server.unsubscribe(conn, None);
-                    let _ = server.subscribe(conn, &wishes(&topics));
+                    let _ = server.subscribe(conn, &wishes_to_be_seen(&topics, &data[0]));
                 }
                 1 => {
                     server.unsubscribe(conn, Some(&topics[..1]));
                     let _ = server.subscribe(conn, &wishes(&topics));
                 }
                 2 => drop(server.connection_info(conn)),
-                3 if turn % 100 == 3 => server.disconnect(conn, 4000, "by lot"),
-                _ => drop(server.subscriber_count(topics[0])),
+                3 if turn % 200 == 3 => server.disconnect(conn, 4000, "by lot"),
+                4 => server.update_presence(conn, &data[turn % 16 / 8]),
+                5 => drop(server.subscribe(conn, &[work(jobs)])),
+                6 => server.unsubscribe(conn, Some(&[jobs])),
+                _ => drop((
+                    server.presence(topics[0]),
+                    server.queue_groups(jobs),
+                    server.subscriber_count(topics[0]),
+                )),
             }
         }
         thread::yield_now();
@@ -193,7 +219,7 @@ fn meddle(server: &Server, over: &AtomicBool) {
 /// Takes events until there can be no more, subscribes whoever comes, and checks that each beginning has its end.
 fn drain(node: &Node, server: &Server, over: &AtomicBool) {
     let topics = [Filter::parse("news.one").unwrap(), Filter::parse("news.*").unwrap()];
-    let mut present: HashSet<ConnId> = HashSet::new();
+    let (mut present, mut seen): (HashSet<ConnId>, HashSet<ConnId>) = (HashSet::new(), HashSet::new());
     loop {
         // Asked before taking: what is there afterwards came before the end.
         let last = over.load(Ordering::Acquire);
@@ -207,7 +233,12 @@ fn drain(node: &Node, server: &Server, over: &AtomicBool) {
                     assert!(present.insert(event.conn), "{:?} connected twice", event.conn);
                     let _ = server.subscribe(event.conn, &wishes(&topics));
                 }
-                EventKind::Disconnect => assert!(present.remove(&event.conn), "an end without a beginning"),
+                EventKind::Disconnect => {
+                    assert!(present.remove(&event.conn), "an end without a beginning");
+                    assert!(!seen.contains(&event.conn), "an end of somebody who is still there");
+                }
+                EventKind::PresenceJoin => assert!(seen.insert(event.conn), "somebody joined twice"),
+                EventKind::PresenceLeave => assert!(seen.remove(&event.conn), "somebody left twice"),
                 EventKind::Text | EventKind::Binary => {
                     assert!(present.contains(&event.conn), "a message of nobody");
                     let id = event.conn.to_text(server.run());

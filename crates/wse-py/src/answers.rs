@@ -3,11 +3,12 @@
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use wse_core::presence::{Present, Stats};
 use wse_node::gate::{Granted, Standing};
 use wse_node::server::ConnectionInfo;
 use wse_node::{Drained, FetchError, StartError};
 
-use crate::options;
+use crate::{events, options};
 
 /// What is known about a connection.
 pub(crate) fn connection_info(py: Python<'_>, info: ConnectionInfo) -> PyResult<Bound<'_, PyDict>> {
@@ -57,6 +58,26 @@ pub(crate) fn recovery<'py>(
     out.set_item("recovered", recovered)?;
     out.set_item("topics", all)?;
     out.set_item("refused", refused)?;
+    Ok(out)
+}
+
+/// Who is present in a topic.
+pub(crate) fn presence(py: Python<'_>, present: Vec<Present>) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    for Present { user, data, connections } in present {
+        let one = PyDict::new(py);
+        one.set_item("data", events::object(py, data.as_str().as_bytes())?)?;
+        one.set_item("connections", connections)?;
+        out.set_item(&*user, one)?;
+    }
+    Ok(out)
+}
+
+/// How many are present in a topic.
+pub(crate) fn presence_stats(py: Python<'_>, stats: Stats) -> PyResult<Bound<'_, PyDict>> {
+    let out = PyDict::new(py);
+    out.set_item("num_users", stats.users)?;
+    out.set_item("num_connections", stats.connections)?;
     Ok(out)
 }
 

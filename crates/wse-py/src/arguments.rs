@@ -71,6 +71,35 @@ pub(crate) fn topic_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     text_list("topics", value)
 }
 
+/// The name of a queue group, which is no place to be present in.
+pub(crate) fn queue_group(name: Option<&str>, with_presence: bool) -> PyResult<()> {
+    let Some(name) = name else { return Ok(()) };
+    if with_presence {
+        return Err(PyValueError::new_err(
+            "presence_data and queue_group exclude each other: a member of a group is not present in its topic",
+        ));
+    }
+    let (len, has_controls) = (name.len(), name.chars().any(char::is_control));
+    if !(1..=255).contains(&len) || has_controls {
+        let shown: String = name.chars().take(80).collect();
+        return Err(PyValueError::new_err(format!(
+            "queue_group must have 1-255 bytes of UTF-8 without control characters, got {shown:?} with {len} bytes"
+        )));
+    }
+    Ok(())
+}
+
+/// Topics of a queue group: a pattern has none.
+pub(crate) fn group_topics(filters: &[Filter<'_>]) -> PyResult<()> {
+    match filters.iter().find(|filter| filter.is_pattern()) {
+        None => Ok(()),
+        Some(pattern) => Err(PyValueError::new_err(format!(
+            "topic {:?}: a queue group is of a topic, and this is a pattern (it has '*' or '?')",
+            pattern.as_str()
+        ))),
+    }
+}
+
 /// An access list; none where neither list is given.
 pub(crate) fn acl(
     allow: Option<&Bound<'_, PyAny>>,

@@ -1,6 +1,7 @@
 //! Events as Python objects, made in one go under one acquisition of the GIL.
 
 use jiter::{FloatMode, PartialMode, PythonParse, StringCacheMode};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
@@ -36,6 +37,8 @@ pub(crate) enum Kind {
     Raw,
     Bin,
     Disconnect,
+    PresenceJoin,
+    PresenceLeave,
 }
 
 impl Kind {
@@ -47,6 +50,8 @@ impl Kind {
             Self::Raw => intern!(py, "raw"),
             Self::Bin => intern!(py, "bin"),
             Self::Disconnect => intern!(py, "disconnect"),
+            Self::PresenceJoin => intern!(py, "presence_join"),
+            Self::PresenceLeave => intern!(py, "presence_leave"),
         }
     }
 }
@@ -75,6 +80,8 @@ impl<'py> Converter<'py> {
             }
             EventKind::AuthConnect => (Kind::AuthConnect, self.str(bytes)?),
             EventKind::Disconnect => (Kind::Disconnect, self.py.None().into_bound(self.py)),
+            EventKind::PresenceJoin => (Kind::PresenceJoin, object(self.py, bytes)?),
+            EventKind::PresenceLeave => (Kind::PresenceLeave, object(self.py, bytes)?),
         };
         Ok(Converted { kind, conn, data })
     }
@@ -83,7 +90,7 @@ impl<'py> Converter<'py> {
     pub(crate) fn tuple(&mut self, taken: &Taken, event: &Event) -> PyResult<Bound<'py, PyTuple>> {
         let Converted { kind, conn, data } = self.convert(taken, event)?;
         let tuple = PyTuple::new(self.py, [kind.name(self.py).as_any(), conn.as_any(), &data])?;
-        if !matches!(kind, Kind::Msg) {
+        if !matches!(kind, Kind::Msg | Kind::PresenceJoin | Kind::PresenceLeave) {
             gc::untrack(&tuple);
         }
         Ok(tuple)
@@ -119,6 +126,11 @@ impl<'py> Converter<'py> {
         }
         Ok((Kind::Raw, self.str(bytes)?))
     }
+}
+
+/// An object of the engine's own.
+pub(crate) fn object<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    JSON.python_parse(py, json).map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 /// Renames a long name to its short one, unless the message has both.

@@ -6,6 +6,7 @@ mod callbacks;
 mod ending;
 mod events;
 mod gc;
+mod json_text;
 mod logging;
 mod options;
 mod position;

@@ -118,7 +118,7 @@ impl Positions {
             Starts::All(place) => Some(*place),
             Starts::Each(places) => places.get(topic).copied(),
         };
-        Ok(Wish { filter, from: start.map_or(From::Here, From::Position) })
+        Ok(Wish { filter, from: start.map_or(From::Here, From::Position), presence: None, group: None })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use wse_core::auth::Minter;
@@ -15,6 +15,7 @@ use wse_node::{ConfigError, Drained, Node, Payload, Publication};
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
 use crate::ending::Release as _;
+use crate::json_text::dict_text;
 use crate::position::{Position, Positions};
 use crate::{answers, ending, events, options, tokens};
 
@@ -85,8 +86,10 @@ impl RustWSEServer {
             let callbacks = hearing.callbacks.as_ref().map(|callbacks| callbacks.clone_ref(py));
             (hearing.drain_mode || callbacks.is_some(), callbacks)
         };
-        if kept {
-            self.node.keep_events();
+        match (kept, callbacks.is_some()) {
+            (false, _) => {}
+            (true, true) => self.node.keep_events(),
+            (true, false) => self.node.keep_events_with_presence(),
         }
         py.release(|| self.node.start(origins.as_deref())).map_err(answers::start_exception)?;
         if let Some(callbacks) = callbacks {
@@ -192,7 +195,8 @@ impl RustWSEServer {
     ///
     /// Returns:
     ///     Tuples (kind, conn_id, data): "connect" with the cookies, "auth_connect" with the user id, "msg" with a dict, "raw" with
-    ///     other text, "bin" with bytes, "disconnect" with None. Empty when the time ran out or `stop` was called.
+    ///     other text, "bin" with bytes, "disconnect" with None; "presence_join" and "presence_leave" with a dict of topic, user_id and
+    ///     data, where presence is enabled. Empty when the time ran out or `stop` was called.
     ///
     /// Raises:
     ///     RuntimeError: `enable_drain_mode` was not called.
@@ -237,7 +241,8 @@ impl RustWSEServer {
     ///     on_message: Called with (conn_id, dict | str | bytes).
     ///     on_disconnect: Called with (conn_id).
     ///
-    /// An exception in one of them goes to the log and harms nobody.
+    /// An exception in one of them goes to the log and harms nobody. Presence is not called back: `presence` tells who is there, and drain
+    /// mode who comes and goes.
     ///
     /// Raises:
     ///     RuntimeError: The server is running, or is in drain mode.
@@ -411,17 +416,20 @@ impl RustWSEServer {
     /// Args:
     ///     conn_id: A connection; a closed or unknown one is refused for every topic.
     ///     topics: Topics and patterns.
-    ///     presence_data: Not available in this version.
-    ///     queue_group: Not available in this version.
+    ///     presence_data: Makes the connection's user present in the topics (not the patterns) with these data, a dict of what JSON knows.
+    ///         None leaves it a silent listener. Data over presence_max_data_size are refused with a line in the log, and the user is
+    ///         not present by them; beyond presence_max_members neither.
+    ///     queue_group: Makes the connection a member of this group of each topic rather than a subscriber: each message goes to one member of
+    ///         the group. 1-255 bytes of UTF-8 without control characters. Patterns have no groups.
     ///     timeout: Seconds to wait for other nodes; there are none.
     ///
     /// Returns:
     ///     {"subscribed": [...], "refused": {topic: reason}, "confirmed": True}
     ///
     /// Raises:
-    ///     TypeError: `topics` is not a list of str.
-    ///     ValueError: A topic is malformed; nothing is subscribed then.
-    ///     NotImplementedError: presence_data or queue_group is given.
+    ///     TypeError: `topics` is not a list of str, or the presence data have no JSON form.
+    ///     ValueError: A topic is malformed, presence_data is given without presence_enabled, or a queue group has a malformed name, a pattern
+    ///         among its topics or presence data; nothing is subscribed then.
     #[pyo3(signature = (conn_id, topics, presence_data=None, queue_group=None, timeout=1.0))]
     fn subscribe_connection<'py>(
         &self,
@@ -432,22 +440,26 @@ impl RustWSEServer {
         queue_group: Option<&str>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyDict>> {
-        if presence_data.is_some() {
-            return Err(PyNotImplementedError::new_err("presence_data: presence is not built yet"));
-        }
-        if queue_group.is_some() {
-            return Err(PyNotImplementedError::new_err("queue_group: queue groups are not built yet"));
-        }
+        let presence = presence_data.map(|data| self.presence_text("presence_data", data)).transpose()?;
+        arg::queue_group(queue_group, presence.is_some())?;
         arg::seconds("timeout", timeout)?;
         let topics = arg::topic_list(topics)?;
         let filters =
             parse_filters(&topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?;
+        if queue_group.is_some() {
+            arg::group_topics(&filters)?;
+        }
         let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
         let (subscribed, refused) = match found {
             Some((server, conn)) => {
-                let wishes: Vec<Wish<'_>> =
-                    filters.iter().map(|filter| Wish { filter: *filter, from: From::Now }).collect();
-                let result = py.release(|| server.subscribe(conn, &wishes));
+                let result = py.release(|| {
+                    let presence = presence.and_then(|json| server.presence_data(&json).ok());
+                    let presence = presence.as_ref();
+                    let group = queue_group;
+                    let wish = |filter: &_| Wish { filter: *filter, from: From::Now, presence, group };
+                    let wishes: Vec<Wish<'_>> = filters.iter().map(wish).collect();
+                    server.subscribe(conn, &wishes)
+                });
                 (result.subscribed, result.refused)
             }
             None => (
@@ -509,7 +521,7 @@ impl RustWSEServer {
         answers::recovery(py, &topics, granted)
     }
 
-    /// Ends subscriptions of a connection, all of them without `topics`. What was published before still arrives.
+    /// Ends subscriptions of a connection and its memberships in queue groups of the topics, all of them without `topics`. What was published before still arrives.
     ///
     /// Raises:
     ///     TypeError: `topics` is not a list of str.
@@ -531,6 +543,73 @@ impl RustWSEServer {
         let Some(server) = self.node.server() else { return Ok(()) };
         if let Some(conn) = server.parse_id(conn_id) {
             py.release(|| server.unsubscribe(conn, filters.as_deref()));
+        }
+        Ok(())
+    }
+
+    /// The queue groups of a topic.
+    ///
+    /// Returns:
+    ///     {group: members}, the number of connections of this node in each.
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed or a pattern.
+    fn get_queue_group_info<'py>(&self, py: Python<'py>, topic: &str) -> PyResult<Bound<'py, PyDict>> {
+        let topic = arg::topic(topic)?;
+        let out = PyDict::new(py);
+        for (group, members) in self.node.server().map_or_else(Vec::new, |server| server.queue_groups(topic))
+        {
+            out.set_item(group, members)?;
+        }
+        Ok(out)
+    }
+
+    /// Who is present in a topic.
+    ///
+    /// Returns:
+    ///     {user_id: {"data": dict, "connections": int}}; without JWT the user id is the connection id. Empty without presence_enabled.
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed or a pattern.
+    fn presence<'py>(&self, py: Python<'py>, topic: &str) -> PyResult<Bound<'py, PyDict>> {
+        let topic = arg::topic(topic)?;
+        let present = self.node.server().map(|server| py.release(|| server.presence(topic)));
+        answers::presence(py, present.unwrap_or_default())
+    }
+
+    /// How many are present in a topic.
+    ///
+    /// Returns:
+    ///     {"num_users": int, "num_connections": int}
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed or a pattern.
+    fn presence_stats<'py>(&self, py: Python<'py>, topic: &str) -> PyResult<Bound<'py, PyDict>> {
+        let topic = arg::topic(topic)?;
+        let stats = self.node.server().map(|server| py.release(|| server.presence_stats(topic)));
+        answers::presence_stats(py, stats.unwrap_or_default())
+    }
+
+    /// Changes what a connection's user shows, in every topic in which the connection is present; subscribers get `presence_update`.
+    ///
+    /// A closed or unknown connection, and one that is present nowhere, is no error.
+    ///
+    /// Args:
+    ///     conn_id: A connection.
+    ///     data: A dict of what JSON knows; over presence_max_data_size it is refused with a line in the log, and nothing changes.
+    ///
+    /// Raises:
+    ///     TypeError: The data have no JSON form.
+    ///     ValueError: The server was made without presence_enabled, or a number is not finite.
+    fn update_presence(&self, py: Python<'_>, conn_id: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let json = self.presence_text("data", data)?;
+        let Some(server) = self.node.server() else { return Ok(()) };
+        if let Some(conn) = server.parse_id(conn_id) {
+            py.release(|| {
+                if let Ok(data) = server.presence_data(&json) {
+                    server.update_presence(conn, &data);
+                }
+            });
         }
         Ok(())
     }
@@ -682,6 +761,16 @@ impl RustWSEServer {
 }
 
 impl RustWSEServer {
+    /// Presence data as JSON, where there is presence.
+    fn presence_text(&self, argument: &str, data: &Bound<'_, PyAny>) -> PyResult<String> {
+        if !self.node.options().presence_enabled {
+            return Err(PyValueError::new_err(format!(
+                "{argument}: the server was made without presence_enabled=True"
+            )));
+        }
+        dict_text(argument, data)
+    }
+
     fn refuse_while_running(&self, method: &str) -> PyResult<()> {
         if self.is_running() {
             return Err(PyRuntimeError::new_err(format!("{method} must be called before start()")));

@@ -1,7 +1,5 @@
 //! Tokens for Python: `rust_jwt_encode`, `rust_jwt_decode`, and what `mint_token` needs.
 
-mod claims_text;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiter::{PythonParse, StringCacheMode};
@@ -14,9 +12,8 @@ use wse_core::auth::{
 
 use wse_core::options::{Options, Secret};
 
-use claims_text::claims_text;
-
 use crate::ending::Release as _;
+use crate::json_text::dict_text;
 
 /// Adds the functions to the native module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -47,7 +44,7 @@ fn rust_jwt_encode(
 ) -> PyResult<String> {
     let algorithm = parse_algorithm(algorithm)?;
     let secret = key_bytes("secret", secret)?;
-    let claims_json = claims_text(claims)?;
+    let claims_json = dict_text("claims", claims)?;
     claims
         .py()
         .release(|| SigningKey::new("secret", algorithm, &secret, key_id)?.sign(&claims_json))
@@ -123,7 +120,7 @@ pub(crate) fn mint(minter: Option<&Minter>, claims: &Bound<'_, PyAny>) -> PyResu
              RS256, ES256 or EdDSA",
         )
     })?;
-    let claims_json = claims_text(claims)?;
+    let claims_json = dict_text("claims", claims)?;
     claims.py().release(|| minter.mint(&claims_json)).map_err(|error| encode_exception(&error))
 }
 

@@ -263,25 +263,24 @@ pub struct Options {
     pub recovery_memory_budget: usize,
     /// Whether the server tracks which users are in a topic.
     ///
-    /// With it subscribers hear who joins and leaves, and `presence(topic)` tells who is there. Users are
-    /// tracked, not connections: a user with three tabs joins once. Leave it off for topics by the thousand
-    /// that nobody asks about.
+    /// With it a connection that is subscribed with `presence_data` makes its user present: subscribers hear
+    /// who joins and leaves, and `presence(topic)` tells who is there. Users are tracked, not connections: a
+    /// user with three tabs joins once.
     ///
     /// Unit: switch. Allowed: True or False.
-    ///
-    /// Not built yet: all but False.
     pub presence_enabled: bool,
     /// How large one user's presence data may be, as JSON.
     ///
-    /// Data beyond it is refused with a logged warning. It is sent to every subscriber when a user joins, so
-    /// keep it to a name, a colour and a picture's address.
+    /// Data beyond it are refused with a logged warning, and make nobody present. They are sent to every
+    /// subscriber when a user joins, so keep them to a name, a colour and a picture's address.
     ///
     /// Unit: bytes. Allowed: an integer of bytes from 2 to 1048576.
     pub presence_max_data_size: usize,
     /// How many users of one topic are tracked; 0 is unlimited.
     ///
-    /// Users beyond it stay subscribed and hear everything, but are not listed. Each join is sent to all, so a
-    /// topic with n users costs n times n messages while it fills: a limit keeps a very large room affordable.
+    /// Users beyond it stay subscribed and hear everything, but are not listed; subscribing again asks for a
+    /// place again. Each join is sent to all, so a topic with n users costs n times n messages while it fills:
+    /// a limit keeps a very large room affordable.
     ///
     /// Unit: users. Allowed: an integer from 0 to 16000000.
     pub presence_max_members: usize,
@@ -450,9 +449,6 @@ impl Options {
             65_536,
             1_099_511_627_776,
         )?;
-        if self.presence_enabled {
-            return Err(spec::PRESENCE_ENABLED.not_built("True"));
-        }
         range::integer(&spec::PRESENCE_MAX_DATA_SIZE, self.presence_max_data_size, 2, 1_048_576)?;
         range::integer(&spec::PRESENCE_MAX_MEMBERS, self.presence_max_members, 0, 16_000_000)?;
         range::integer(&spec::SHARDS, self.shards, 0, 64)?;
@@ -825,7 +821,7 @@ pub mod spec {
         default: "False",
         unit: "switch",
         allowed: "True or False",
-        built: "False",
+        built: "",
         secret: false,
     };
     /// `presence_max_data_size`

@@ -99,6 +99,9 @@ impl Shard {
         self.end_session(slot);
         let deadline_ms = self.now_ms + CLOSE_MS;
         let pool = self.pool.clone();
+        if reason.drops_queue() {
+            self.give_work_back(slot);
+        }
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if reason.drops_queue() {
             conn.outbox.cut_at_boundary();
@@ -146,7 +149,12 @@ impl Shard {
         self.end_lag(slot);
         let index = usize::from(self.index);
         if let Some(mut person) = self.handle().people.leave(id) {
-            person.unsubscribe_all(&self.shared.topics, index);
+            let ended = person.unsubscribe_all(&self.shared.topics, index);
+            if person.present {
+                // What the connection said goes before its end, and its end goes last.
+                self.hand_over();
+                self.shared.exit_all_presence(id, &person, ended.iter().map(|(name, _)| name.as_str()));
+            }
         }
         self.shared.topics.leave_everyone(index, wire);
         self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
@@ -207,6 +215,7 @@ impl Shard {
             self.count_close(slot, CloseCode::Abnormal.code());
         }
         self.end_session(slot);
+        self.give_work_back(slot);
         self.wheel.cancel(slot);
         let flags = self.slots.remove(slot).map(|conn| conn.flags);
         if let Some(flags) = flags.filter(|flags| flags.drains) {

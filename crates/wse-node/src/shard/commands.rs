@@ -4,6 +4,7 @@
 //! each in its place among the messages of the topics.
 
 use wse_core::acl::{Admission, admission};
+use wse_core::presence::Data;
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::command::{BadCommand, Cid, PresenceUpdate, Publish, Subscribe, Unsubscribe, Wanted};
 use wse_core::protocol::words::{self, Failed, Recovery};
@@ -17,13 +18,24 @@ use crate::inbox::Message;
 impl Inlet<'_> {
     /// Gives a client the topics that it asks for, as far as it may have them.
     pub(super) fn subscribe(&mut self, subscribe: &Subscribe) {
-        if subscribe.queue_group.is_some() {
-            return self
-                .not_allowed("p.queue_group: this server has no queue groups for clients", &subscribe.cid);
+        let bad =
+            |code, message: &str| BadCommand { code, message: message.into(), cid: subscribe.cid.clone() };
+        let group = subscribe.queue_group.as_deref();
+        if group.is_some() && subscribe.topics.iter().any(|topic| topic.filter.as_filter().is_pattern()) {
+            let message = "p.queue_group is of a topic, and one of p.topics is a pattern (it has '*' or '?')";
+            return self.refuse_order(&bad(ErrorCode::InvalidSubscription, message));
         }
-        if subscribe.presence.is_some() {
-            return self.not_allowed("p.presence: this server tracks no presence", &subscribe.cid);
+        if group.is_some() && subscribe.presence.is_some() {
+            let message =
+                "p.presence and p.queue_group exclude each other: a member of a group is not present";
+            return self.refuse_order(&bad(ErrorCode::InvalidSubscription, message));
         }
+        let presence = subscribe.presence.as_deref().map(|json| self.presence_data("p.presence", json));
+        let presence = match presence.transpose() {
+            Ok(presence) => presence,
+            Err((code, message)) => return self.refuse_order(&bad(code, &message)),
+        };
+        let wish = |wanted| wish(wanted, presence.as_ref(), group);
         let wishes: Vec<Wish<'_>> = subscribe.topics.iter().map(wish).collect();
         let answer = |granted: &Granted| subscribed(granted, subscribe.cid.as_ref());
         let _ = self.shared.subscribe(self.id, &wishes, Some(&answer));
@@ -70,9 +82,28 @@ impl Inlet<'_> {
         Flow::Continue
     }
 
+    /// Whether there is room for news of who is there; without it the command is not taken from the socket.
+    pub(super) fn has_presence_room(&mut self) -> bool {
+        let has_room = self.shared.has_presence_room();
+        self.awaits_room |= !has_room;
+        has_room
+    }
+
     /// Changes what others see of a client.
     pub(super) fn update_presence(&mut self, update: &PresenceUpdate<'_>) {
-        self.not_allowed("presence_update: this server tracks no presence", &update.cid);
+        match self.presence_data("p.data", update.data) {
+            Ok(data) => self.shared.update_presence(self.id, &data),
+            Err((code, message)) => self.refuse_order(&BadCommand { code, message, cid: update.cid.clone() }),
+        }
+    }
+
+    /// What a client wants to show, as far as the server takes it.
+    fn presence_data(&self, field: &str, json: &str) -> Result<Data, (ErrorCode, String)> {
+        if self.shared.attendance.is_none() {
+            return Err((ErrorCode::NotAllowed, format!("{field}: this server tracks no presence")));
+        }
+        Data::new(json, self.shared.options.presence_max_data_size)
+            .map_err(|error| (ErrorCode::InvalidAction, format!("{field}: {error}")))
     }
 
     fn not_allowed(&mut self, message: &str, cid: &Option<Cid>) {
@@ -110,8 +141,12 @@ impl Shard {
     }
 }
 
-fn wish(wanted: &Wanted) -> Wish<'_> {
-    Wish { filter: wanted.filter.as_filter(), from: wanted.since.map_or(From::Here, From::Position) }
+fn wish<'a>(wanted: &'a Wanted, presence: Option<&'a Data>, group: Option<&'a str>) -> Wish<'a> {
+    let from = match (group, wanted.since) {
+        (Some(_), _) => From::Now,
+        (None, since) => since.map_or(From::Here, From::Position),
+    };
+    Wish { filter: wanted.filter.as_filter(), from, presence, group }
 }
 
 /// The answer to a subscription.

@@ -8,10 +8,12 @@ use wse_core::ConnId;
 use wse_core::auth::Life;
 use wse_core::keyed::{Keyed, KeyedList};
 use wse_core::outbox::Outbox;
+use wse_core::queue_group::Work;
 use wse_core::rate::{Bucket, Rate};
 use wse_core::websocket::Receiver;
 use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
 
+use super::groups::Given;
 use super::lag::Lag;
 use crate::run::Run;
 use crate::squeeze::Wire;
@@ -57,6 +59,8 @@ pub(super) struct Conn {
     pub(super) wire: Wire,
     pub(super) own: Option<Box<Own>>,
     pub(super) channels: KeyedList<Membership>,
+    /// What it was given as a member of queue groups and has not wholly been sent.
+    pub(super) work: Option<Box<Work<Given>>>,
     pub(super) bucket: Bucket,
     /// When anything was last received.
     pub(super) heard_ms: u64,
@@ -118,6 +122,8 @@ pub(super) struct Flags {
     pub(super) hello: bool,
     /// It waits in a flush list.
     pub(super) queued: bool,
+    /// It waits in a list that lets others go first.
+    pub(super) lazily: bool,
     /// The socket took no more; epoll will tell.
     pub(super) blocked: bool,
     /// Its next message does not fit into the inbound queue; it is not read.
@@ -175,6 +181,7 @@ impl Conn {
             wire: Wire::Plain,
             own: None,
             channels: KeyedList::default(),
+            work: None,
             bucket: Bucket::new(rate, now_ms),
             heard_ms: now_ms,
             wrote_ms: now_ms,

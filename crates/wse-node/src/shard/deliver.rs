@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use super::Shard;
 use super::close::Reason;
 use super::conn::{Conn, Membership, Receiving};
+use super::groups::Batch;
 use super::hold::Standing;
 use super::runs::{Joined, Piece, Runs};
 use super::sweeps::Line;
@@ -18,6 +19,7 @@ use crate::inbox::{Contents, Entry};
 use crate::people::ConnectionQuery;
 use crate::run::Run;
 use crate::topics::Audience;
+use wse_core::outbox::Run as _;
 
 /// Entries for which memory is kept from one batch to the next.
 const KEPT_ENTRIES: usize = 16 * 1024;
@@ -44,6 +46,7 @@ impl Shard {
         let mut at = 0;
         while at < entries.len() {
             let stretch = entries[at..].iter().take_while(|entry| is_message(entry)).count();
+            self.give_before(&entries[at..(at + stretch + 1).min(entries.len())]);
             match &entries[at..at + stretch] {
                 [] => {}
                 [entry @ Entry::Publish { audience, .. }] => {
@@ -66,13 +69,7 @@ impl Shard {
     }
 
     /// One run for one audience: what a flood of one topic comes down to.
-    fn deliver_one(
-        &mut self,
-        audience: &Arc<Audience>,
-        runs: &Runs,
-        piece: Piece<'_>,
-        line: &mut Line,
-    ) {
+    fn deliver_one(&mut self, audience: &Arc<Audience>, runs: &Runs, piece: Piece<'_>, line: &mut Line) {
         let (now_ms, limit) = (self.now_ms, self.shared.options.max_outbound_queue_bytes);
         let mut over = std::mem::take(&mut self.over);
         let mut standing = Standing::default();
@@ -210,6 +207,14 @@ impl Shard {
     /// Does what is no message.
     fn obey(&mut self, entry: Entry, run: &Run, line: &mut Line) {
         match entry {
+            Entry::Presence { audience, start, end, messages } => {
+                let frames = &run.bytes()[start as usize..end as usize];
+                self.gathered.add(&audience, frames, messages);
+            }
+            Entry::Group { audience, groups, start, end, handed } => {
+                let batch = Batch { audience: &audience, groups, start, end, handed };
+                self.share_out(&batch, run, line);
+            }
             Entry::Subscribe { conn, channel } => self.enter_channel(conn.slot, conn.generation, channel),
             Entry::Replay(replaying) => self.replay(*replaying, line),
             Entry::Unsubscribe { conn, channel } => {
@@ -243,6 +248,7 @@ impl Shard {
         if conn.channels.position(channel).is_some() {
             return;
         }
+        self.gathered.note_newcomer(slot, &conn.channels, channel);
         let list = self.channels.entry(channel).or_default();
         conn.channels.push(Membership { channel, place: list.len() as u32 });
         list.push(Receiving { slot });
@@ -274,6 +280,7 @@ impl Shard {
             conn.channels.get_mut(at).expect("just found").place = place;
         } else if list.is_empty() {
             self.channels.remove(&channel);
+            self.rotations.remove(&channel);
         }
     }
 }
@@ -301,8 +308,9 @@ fn mark(conn: &mut Conn, stretch: u64, pieces: u32) {
 /// Sees to it that a connection with something new to send is written to, or closed if that is too much.
 #[inline]
 pub(super) fn note(slot: u32, conn: &mut Conn, limit: usize, line: &mut Line, over: &mut Vec<u32>) {
-    if !conn.flags.blocked && !conn.flags.queued {
+    if !conn.flags.blocked && (!conn.flags.queued || conn.flags.lazily) {
         conn.flags.queued = true;
+        conn.flags.lazily = false;
         line.push_back(slot);
     }
     if conn.outbox.cost() > limit && !conn.flags.over {

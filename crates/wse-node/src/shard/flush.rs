@@ -14,8 +14,14 @@ use crate::stats::SIZES;
 
 /// How long one turn of the loop writes before it looks at its sockets and its inbox again.
 const SLICE: std::time::Duration = std::time::Duration::from_micros(1000);
+/// The same where nobody waits but for news of who is there: a message that comes meanwhile waits for so long.
+const LAZY_SLICE: std::time::Duration = std::time::Duration::from_micros(250);
 /// Connections written to before the clock is looked at.
 const STEP: usize = 16;
+/// Up to so many bytes are written as soon as a socket takes some again.
+const AT_ONCE: usize = 16 * 1024;
+/// Bytes of news of who is there that are written to one connection before it is the turn of the next.
+const LAZY_BYTES: usize = 64 * 1024;
 /// Pieces gathered into one write.
 const GATHER: usize = 128;
 
@@ -28,6 +34,8 @@ pub(super) enum Written {
     Blocked,
     /// The connection is gone.
     Broken,
+    /// As much as was allowed; there is more.
+    Enough,
 }
 
 impl Shard {
@@ -37,6 +45,7 @@ impl Shard {
             return;
         }
         let started = Instant::now();
+        let slice = if self.sweeps.are_lazy() { LAZY_SLICE } else { SLICE };
         let mut step = Vec::with_capacity(STEP);
         while !self.sweeps.is_empty() {
             self.sweeps.next(STEP, &mut step);
@@ -45,10 +54,11 @@ impl Shard {
                     && conn.flags.queued
                 {
                     conn.flags.queued = false;
-                    self.flush(slot);
+                    let most = if std::mem::take(&mut conn.flags.lazily) { LAZY_BYTES } else { usize::MAX };
+                    self.flush_up_to(slot, most);
                 }
             }
-            if started.elapsed() >= SLICE {
+            if started.elapsed() >= slice {
                 return;
             }
         }
@@ -56,16 +66,24 @@ impl Shard {
 
     /// Writes what a connection still has to be sent, as far as its socket takes it.
     pub(super) fn flush(&mut self, slot: u32) {
+        self.flush_up_to(slot, usize::MAX);
+    }
+
+    fn flush_up_to(&mut self, slot: u32, most: usize) {
         let now_ms = self.now_ms;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if conn.flags.blocked {
             return;
         }
         let before = conn.outbox.bytes();
-        let written = write_out(conn);
+        let written = write_out(conn, most);
         let sent = before - conn.outbox.bytes();
         if sent > 0 {
             conn.wrote_ms = now_ms;
+            if let Some(work) = &mut conn.work {
+                work.advance(sent);
+                conn.work = conn.work.take().filter(|work| !work.is_empty());
+            }
             self.shared.shards[usize::from(self.index)].stats.writes.observe(&SIZES, sent as u64);
         }
         conn.flags.blocked = written == Written::Blocked;
@@ -74,6 +92,13 @@ impl Shard {
             Written::All => self.after_flush(slot),
             Written::Blocked => {}
             Written::Broken => self.drop_conn(slot),
+            Written::Enough => {
+                if let Some(conn) = self.slots.get_mut(slot) {
+                    conn.flags.queued = true;
+                    conn.flags.lazily = true;
+                    self.sweeps.add_lazily(Line::from([slot]));
+                }
+            }
         }
     }
 
@@ -82,9 +107,15 @@ impl Shard {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if conn.flags.blocked {
             conn.flags.blocked = false;
-            if !conn.flags.queued {
-                self.flush(slot);
+            if conn.flags.queued {
+                return;
             }
+            if conn.outbox.bytes() <= AT_ONCE {
+                return self.flush(slot);
+            }
+            // A thousand sockets may say so at once, and each may take a quarter of a megabyte: they get their turns like others.
+            conn.flags.queued = true;
+            self.sweeps.add_late(slot);
         }
     }
 
@@ -196,23 +227,29 @@ fn send_gathered(stream: &mio::net::TcpStream, slices: &[IoSlice<'_>]) -> io::Re
     socket2::SockRef::from(stream).send_vectored_with_flags(slices, FLAGS)
 }
 
-/// Writes until nothing is left or the socket is full.
+/// Writes until nothing is left, the socket is full or it is enough.
 #[inline]
-fn write_out(conn: &mut Conn) -> Written {
+fn write_out(conn: &mut Conn, most: usize) -> Written {
+    let mut left = most;
     while !conn.outbox.is_empty() {
         let offered;
         let result = if let Some(piece) = conn.outbox.single() {
-            offered = piece.len();
-            conn.stream.write(piece)
+            offered = piece.len().min(left);
+            conn.stream.write(&piece[..offered])
         } else {
             let mut slices = [IoSlice::new(&[]); GATHER];
-            let mut count = 0;
+            let (mut count, mut room) = (0, left);
             for (slice, piece) in slices.iter_mut().zip(conn.outbox.pieces()) {
+                let piece = &piece[..piece.len().min(room)];
                 *slice = IoSlice::new(piece);
                 count += 1;
+                room -= piece.len();
+                if room == 0 {
+                    break;
+                }
             }
             let slices = &slices[..count];
-            offered = slices.iter().map(|slice| slice.len()).sum();
+            offered = left - room;
             send_gathered(&conn.stream, slices)
         };
         match result {
@@ -220,6 +257,10 @@ fn write_out(conn: &mut Conn) -> Written {
                 conn.outbox.advance(sent);
                 if sent < offered {
                     return Written::Blocked;
+                }
+                left -= sent;
+                if left == 0 {
+                    return if conn.outbox.is_empty() { Written::All } else { Written::Enough };
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,

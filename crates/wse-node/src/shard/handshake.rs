@@ -159,6 +159,7 @@ impl Shard {
             connected_at_ms: self.shared.clock.unix_ms(),
             user_id,
             wire,
+            present: false,
             subscriptions: Default::default(),
         };
         self.schedule_next(slot);

@@ -96,6 +96,7 @@ impl Shard {
         for (audience, at_least_until_ms) in held {
             let mut standing = Standing::default();
             self.for_receivers(&audience, |_, conn| standing.count(conn, now_ms));
+            self.for_members(&audience, |conn| standing.count(conn, now_ms));
             receivers += standing.receivers;
             if standing.must_hold(now_ms, at_least_until_ms, limit) && !self.shared.is_stopping() {
                 still.push((audience, at_least_until_ms));

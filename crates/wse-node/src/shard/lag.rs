@@ -206,6 +206,16 @@ impl Conn {
 impl Shard {
     /// A client holds more than `limit`: by the policy `slow_client` it loses its backlog, or its connection.
     pub(super) fn fall_behind(&mut self, slot: u32, limit: usize) {
+        let is_over =
+            |shard: &mut Self| shard.slots.get_mut(slot).is_some_and(|conn| conn.outbox.cost() > limit);
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.work.is_some()) {
+            // The work of a group is never dropped: others do it, or the member goes and is counted.
+            match (self.hand_work_over(slot), is_over(self)) {
+                (true, false) => return,
+                (true, true) => {}
+                (false, _) => return self.close(slot, Reason::TooSlow),
+            }
+        }
         let Self { slots, shared, pool, .. } = self;
         let Some(conn) = slots.get_mut(slot) else { return };
         let is_new = conn.lag.is_none();
@@ -219,7 +229,11 @@ impl Shard {
         let is_free = conn.outbox.is_empty() && !conn.flags.blocked;
         shared.laggards.fell_behind.fetch_add(1, Relaxed);
         let clock = shared.clock;
-        limited!(warn, clock, "a client reads too slowly: its backlog is dropped, and it will be told what it missed");
+        limited!(
+            warn,
+            clock,
+            "a client reads too slowly: its backlog is dropped, and it will be told what it missed"
+        );
         self.count_dropped(slot);
         if is_free {
             self.heal(slot);

@@ -11,6 +11,8 @@ mod conn;
 mod deliver;
 mod drain;
 mod flush;
+mod gather;
+mod groups;
 mod handshake;
 mod hold;
 mod lag;
@@ -29,6 +31,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events as Readiness, Poll, Token};
 use wse_core::ConnId;
+use wse_core::queue_group::Rotation;
 use wse_core::websocket::deflate::Inflater;
 use wse_core::wheel::Wheel;
 
@@ -40,6 +43,7 @@ use crate::shared::{ShardHandle, Shared};
 use accept::Acceptor;
 use conn::{Receiving, Slots};
 use drain::Drain;
+use gather::Gathered;
 use hold::Holds;
 use readers::Readers;
 use sweeps::Sweeps;
@@ -90,7 +94,11 @@ pub(crate) struct Shard {
     look_for_room_ms: u64,
     /// Connections over their outbound limit.
     over: Vec<u32>,
+    /// News of who is there that wait for the last ones to be written.
+    gathered: Gathered,
     holds: Holds,
+    /// Whose turn it is in each queue group.
+    rotations: HashMap<u64, Rotation, FixedState>,
     stretch: u64,
     visit: u64,
     drain: Option<Drain>,
@@ -128,7 +136,9 @@ impl Shard {
             awaiting_room: Vec::new(),
             look_for_room_ms: 0,
             over: Vec::new(),
+            gathered: Gathered::default(),
             holds: Holds::default(),
+            rotations: HashMap::default(),
             stretch: 0,
             visit: 0,
             drain: None,
@@ -175,6 +185,7 @@ impl Shard {
                 self.handle().inbox.take(&mut contents, false);
             }
             self.deliver(&mut contents);
+            self.give_next();
             self.close_those_over();
             self.flush_slice();
             self.check_timers();

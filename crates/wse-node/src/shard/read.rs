@@ -206,6 +206,7 @@ impl Shard {
 
     /// There is room for events again: first what was kept, then the sockets.
     pub(super) fn resume_paused(&mut self) {
+        self.shared.tell_owed_joins();
         for slot in std::mem::take(&mut self.paused) {
             self.resume(slot);
         }
@@ -277,6 +278,9 @@ impl Inlet<'_> {
         match Command::parse(strip_prefix(text), self.shared.may) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Publish(publish) => return self.publish(&publish),
+            Command::Subscribe(subscribe) if subscribe.presence.is_some() && !self.has_presence_room() => {
+                return Flow::Pause;
+            }
             Command::Subscribe(subscribe) => {
                 if self.pass() {
                     self.subscribe(&subscribe);
@@ -287,6 +291,7 @@ impl Inlet<'_> {
                     self.unsubscribe(&unsubscribe);
                 }
             }
+            Command::PresenceUpdate(_) if !self.has_presence_room() => return Flow::Pause,
             Command::PresenceUpdate(update) => {
                 if self.pass() {
                     self.update_presence(&update);

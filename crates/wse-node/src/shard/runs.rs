@@ -37,16 +37,16 @@ impl<'e> Piece<'e> {
                 messages: *messages,
                 first: *first,
             }),
-            Entry::Send { start, end, .. } => Some(Self {
-                start: *start,
-                end: *end,
-                twins: None,
-                audience: None,
-                messages: 1,
-                first: 0,
-            }),
+            Entry::Send { start, end, .. } => {
+                Some(Self { start: *start, end: *end, twins: None, audience: None, messages: 1, first: 0 })
+            }
             _ => None,
         }
+    }
+
+    /// Frames that are no publications: a client that falls behind keeps them.
+    pub(super) fn unnoted(start: u32, end: u32, messages: u32) -> Self {
+        Self { start, end, twins: None, audience: None, messages, first: 0 }
     }
 
     /// The note for its frames where they lie in a run.
@@ -72,7 +72,8 @@ impl Runs {
         let bytes = std::mem::replace(&mut contents.bytes, pool.buffer());
         let lanes = contents.lanes.take();
         let pieces = || contents.entries.iter().filter_map(Piece::of);
-        let plain = pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
+        let plain =
+            pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
         let mut index = 0;
         let twins = lanes.map(|bytes| {
             let window = Window::at(index);
@@ -86,6 +87,11 @@ impl Runs {
             })
         });
         Self { plain, twins, pool: pool.clone() }
+    }
+
+    /// Frames that were not in a batch.
+    pub(super) fn of(frames: Vec<u8>, pool: &Pool) -> Self {
+        Self { plain: pool.run(frames), twins: Default::default(), pool: pool.clone() }
     }
 
     /// Notes for a connection that it is to be sent a piece.

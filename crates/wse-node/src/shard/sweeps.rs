@@ -8,10 +8,17 @@ pub(super) type Line = VecDeque<u32>;
 /// Batches that may wait in the lines before the inbox, and with it the publishers, has to wait.
 const MAX_BATCHES: usize = 4;
 
+/// The line of those whose sockets take bytes again; no topic has this number.
+const LATE: u64 = u64::MAX;
+/// Connections of the lazy line that are served at a time: while nobody else waits, and after each step of others.
+const LAZY_STEPS: (usize, usize) = (4, 1);
+
 /// The lines of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     lines: VecDeque<Sweep>,
+    /// Those who only wait for news of who is there: they let all others go first, and hold no inbox back.
+    lazy: Line,
 }
 
 #[derive(Debug)]
@@ -25,7 +32,7 @@ struct Sweep {
 
 impl Sweeps {
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.lines.is_empty() && self.lazy.is_empty()
     }
 
     /// Whether another batch may be taken.
@@ -48,13 +55,39 @@ impl Sweeps {
         }
     }
 
+    /// Puts a connection in line that could not be written to for a while, and has much to be sent.
+    pub(super) fn add_late(&mut self, slot: u32) {
+        match self.lines.iter_mut().find(|sweep| sweep.topic == Some(LATE)) {
+            Some(sweep) => sweep.line.push_back(slot),
+            None => self.lines.push_back(Sweep { topic: Some(LATE), line: Line::from([slot]), batches: 0 }),
+        }
+    }
+
+    /// Puts connections in the line that lets others go first.
+    pub(super) fn add_lazily(&mut self, mut line: Line) {
+        self.lazy.append(&mut line);
+    }
+
+    /// Whether somebody stands in that line.
+    pub(super) fn are_lazily_serving(&self) -> bool {
+        !self.lazy.is_empty()
+    }
+
+    /// Whether nobody stands in any other.
+    pub(super) fn are_lazy(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// Takes the next few connections of the line whose turn it is; the turn goes on to the next line.
     pub(super) fn next(&mut self, max: usize, out: &mut Vec<u32>) {
-        let Some(mut sweep) = self.lines.pop_front() else { return };
-        out.extend(sweep.line.drain(..sweep.line.len().min(max)));
-        if !sweep.line.is_empty() {
-            self.lines.push_back(sweep);
+        let lazily = if self.are_lazy() { LAZY_STEPS.0 } else { LAZY_STEPS.1 };
+        if let Some(mut sweep) = self.lines.pop_front() {
+            out.extend(sweep.line.drain(..sweep.line.len().min(max)));
+            if !sweep.line.is_empty() {
+                self.lines.push_back(sweep);
+            }
         }
+        out.extend(self.lazy.drain(..self.lazy.len().min(lazily)));
     }
 }
 
@@ -90,6 +123,21 @@ mod tests {
         assert!(!sweeps.have_room());
         assert_eq!(served(&mut sweeps, 7), (0..40).collect::<Vec<u32>>());
         assert!(sweeps.have_room());
+    }
+
+    #[test]
+    fn who_only_waits_for_news_lets_others_go_first_and_is_not_forgotten() {
+        let mut sweeps = Sweeps::default();
+        sweeps.add_lazily((0..100).collect());
+        for batch in 0..MAX_BATCHES as u32 {
+            assert!(sweeps.have_room(), "they hold nothing back");
+            sweeps.add(Some(1), (1000 + batch * 16..1016 + batch * 16).collect());
+        }
+        let order = served(&mut sweeps, 16);
+        let last = order.iter().rposition(|slot| *slot >= 1000).unwrap();
+        assert_eq!(order[..last].iter().filter(|slot| **slot < 100).count(), 3, "one of them for each step");
+        let lazy: Vec<u32> = order.into_iter().filter(|slot| *slot < 100).collect();
+        assert_eq!(lazy, (0..100).collect::<Vec<u32>>());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Claims of a Python dict as JSON text, with integers of any size to the last digit.
+//! A Python dict as JSON text, with integers of any size to the last digit.
 
 use std::fmt::{self, Write as _};
 
@@ -6,31 +6,32 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-/// A server reads JSON that nests at most 127 deep.
+/// The engine reads JSON that nests at most 127 deep.
 const MAX_DEPTH: usize = 127;
 
-/// No longer integer fits into a double, in which a server (and JavaScript) reads numbers of unknown claims.
+/// No longer integer fits into a double, in which a server (and JavaScript) reads numbers that it does not know.
 const MAX_INT_DIGITS: usize = 308;
 
 const ALLOWED: &str = "allowed: str, int, float, bool, None, and list, tuple and dict of them";
 
-/// The JSON text of a dict.
-pub(super) fn claims_text(claims: &Bound<'_, PyAny>) -> PyResult<String> {
-    let Ok(dict) = claims.cast::<PyDict>() else {
+/// The JSON text of a dict; errors call it `name`.
+pub(crate) fn dict_text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let Ok(dict) = value.cast::<PyDict>() else {
         return Err(PyTypeError::new_err(format!(
-            "claims is of type {}; allowed: dict",
-            claims.get_type().name()?
+            "{name} is of type {}; allowed: dict",
+            value.get_type().name()?
         )));
     };
     let mut text = String::with_capacity(256);
-    write_dict(&mut text, dict, &Place::Root)?;
+    write_dict(&mut text, dict, &Place::Root(name))?;
     Ok(text)
 }
 
 fn write_value(text: &mut String, value: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<()> {
     if place.depth() >= MAX_DEPTH {
         return Err(PyValueError::new_err(format!(
-            "claims nest too deep, or contain themselves; allowed: at most {MAX_DEPTH} levels"
+            "{} nest too deep, or contain themselves; allowed: at most {MAX_DEPTH} levels",
+            place.root()
         )));
     }
     if value.is_none() {
@@ -59,7 +60,7 @@ fn write_value(text: &mut String, value: &Bound<'_, PyAny>, place: &Place<'_>) -
 fn write_dict(text: &mut String, dict: &Bound<'_, PyDict>, place: &Place<'_>) -> PyResult<()> {
     text.push('{');
     for (i, (name, value)) in dict.iter().enumerate() {
-        // `json.dumps` writes 1, True and None as text; a claim of that name is nobody's intention.
+        // `json.dumps` writes 1, True and None as text; a member of that name is nobody's intention.
         let Ok(name) = name.cast::<PyString>() else {
             let message = format!("{place} has the key {}; allowed: str", name.repr()?);
             return Err(PyTypeError::new_err(message));
@@ -132,23 +133,30 @@ fn write_float(text: &mut String, value: f64, place: &Place<'_>) -> PyResult<()>
 fn wrong_type(value: &Bound<'_, PyAny>, place: &Place<'_>) -> PyErr {
     let type_name = value.get_type().name().map_or_else(|_| "unknown".to_owned(), |name| name.to_string());
     let hint = match type_name.as_str() {
-        "datetime" => "; a date is given in seconds, int(when.timestamp())",
+        "datetime" if place.root() == "claims" => "; a date is given in seconds, int(when.timestamp())",
         _ => "",
     };
     PyTypeError::new_err(format!("{place} is of type {type_name}; {ALLOWED}{hint}"))
 }
 
-/// Where in the claims a value is, for a message: `claims["a"][0]`.
+/// Where in the dict a value is, for a message: `claims["a"][0]`.
 enum Place<'a> {
-    Root,
+    Root(&'a str),
     Member(&'a Place<'a>, &'a str),
     Item(&'a Place<'a>, usize),
 }
 
 impl Place<'_> {
+    fn root(&self) -> &str {
+        match self {
+            Place::Root(name) => name,
+            Place::Member(parent, _) | Place::Item(parent, _) => parent.root(),
+        }
+    }
+
     fn depth(&self) -> usize {
         match self {
-            Place::Root => 0,
+            Place::Root(_) => 0,
             Place::Member(parent, _) | Place::Item(parent, _) => parent.depth() + 1,
         }
     }
@@ -157,7 +165,7 @@ impl Place<'_> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Root => f.write_str("claims"),
+            Place::Root(name) => f.write_str(name),
             Place::Member(parent, name) => write!(f, "{parent}[{name:?}]"),
             Place::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }

@@ -1,0 +1,196 @@
+//! Turns, and a small world of members that stall and die: nothing is lost or done twice but what had begun to leave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::outbox::{Outbox, Run as _};
+use crate::websocket::Opcode;
+use crate::websocket::frame::{server_frame_len, write_frame};
+
+#[test]
+fn turns_go_along_the_places_before_they_come_back() {
+    let turns = |members: &[u32]| -> Vec<usize> {
+        let all = members.iter().sum::<u32>();
+        (0..u64::from(all)).map(|turn| place_of_turn(turn, members.iter().copied()).unwrap()).collect()
+    };
+    assert_eq!(turns(&[2, 2]), [0, 1, 0, 1]);
+    assert_eq!(turns(&[1, 0, 3]), [0, 2, 2, 2]);
+    assert_eq!(turns(&[3, 1, 2]), [0, 1, 2, 0, 2, 0]);
+    assert_eq!(place_of_turn(7, [0, 0].into_iter()), None);
+    assert_eq!(place_of_turn(7, [].into_iter()), None);
+}
+
+proptest! {
+    #[test]
+    fn every_place_has_as_many_turns_as_members(members in prop::collection::vec(0_u32..9, 1..6), from in 0_u64..1000) {
+        let all = u64::from(members.iter().sum::<u32>());
+        let mut turns = vec![0; members.len()];
+        for turn in from..from + all {
+            turns[place_of_turn(turn, members.iter().copied()).unwrap()] += 1;
+        }
+        prop_assert_eq!(turns, members);
+    }
+
+    #[test]
+    fn a_rotation_passes_over_those_that_are_not_free(free in prop::collection::vec(any::<bool>(), 1..9), steps in 1_usize..40) {
+        let mut rotation = Rotation::default();
+        let free_ones: Vec<usize> = (0..free.len()).filter(|at| free[*at]).collect();
+        for step in 0..steps {
+            let next = rotation.next_free(free.len(), |at| free[at]);
+            prop_assert_eq!(next, free_ones.get(step % free_ones.len().max(1)).copied());
+        }
+    }
+}
+
+#[test]
+fn a_rotation_of_nobody_has_no_next() {
+    assert_eq!(Rotation::default().next(0), None);
+    let mut rotation = Rotation::default();
+    assert_eq!([(); 5].map(|()| rotation.next(2)), [0, 1, 0, 1, 0].map(Some));
+    assert_eq!(rotation.next(1), Some(0), "members may go between two turns");
+}
+
+/// A member: its outbox, what it was given, and what its client has read.
+#[derive(Default)]
+struct Member {
+    outbox: Outbox<Rc<Vec<u8>>>,
+    work: Work<u8>,
+    read: Vec<u8>,
+}
+
+impl Member {
+    fn give(&mut self, group: u8, number: u32) {
+        let frame = frame(&format!("{group}:{number}"));
+        let len = frame.len();
+        self.outbox.push(&Rc::new(frame), 0, len as u32);
+        self.work.give(group, len, self.outbox.bytes());
+    }
+
+    fn flush(&mut self, bytes: usize) {
+        let mut left = bytes.min(self.outbox.bytes());
+        let sent = left;
+        for piece in self.outbox.pieces() {
+            let some = piece.len().min(left);
+            self.read.extend_from_slice(&piece[..some]);
+            left -= some;
+        }
+        self.outbox.advance(sent);
+        self.work.advance(sent);
+    }
+
+    /// The whole messages that its client has read.
+    fn messages(&self) -> Vec<String> {
+        let mut bytes = &self.read[..];
+        let mut out = Vec::new();
+        while bytes.len() >= 2 && bytes.len() >= server_frame_len(bytes) {
+            let (frame, rest) = bytes.split_at(server_frame_len(bytes));
+            out.push(String::from_utf8(frame[2..].to_vec()).unwrap());
+            bytes = rest;
+        }
+        out
+    }
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame(&mut frame, Opcode::Text, text.as_bytes());
+    frame
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Publish(u8),
+    Say(usize),
+    Flush(usize, usize),
+    Die(usize),
+    Slow(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0_u8..2).prop_map(Op::Publish),
+        2 => (0_usize..5).prop_map(Op::Say),
+        5 => (0_usize..5, 0_usize..30).prop_map(|(member, bytes)| Op::Flush(member, bytes)),
+        1 => (0_usize..5).prop_map(Op::Die),
+        1 => (0_usize..5).prop_map(Op::Slow),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn each_message_is_read_once_or_had_begun_to_leave(ops in prop::collection::vec(op(), 0..120)) {
+        let mut members: BTreeMap<usize, Member> = (0..5).map(|at| (at, Member::default())).collect();
+        let mut rotations = [Rotation::default(); 2];
+        let (mut published, mut said) = (BTreeSet::new(), 0);
+        let (mut read, mut lost) = (Vec::new(), 0);
+        let share = |members: &mut BTreeMap<usize, Member>, rotation: &mut Rotation, group: u8, number: u32| {
+            let alive: Vec<usize> = members.keys().copied().collect();
+            let free = |at: usize| members[&alive[at]].outbox.bytes() < 40;
+            let at = rotation.next_free(alive.len(), free).or_else(|| rotation.next(alive.len())).unwrap();
+            members.get_mut(&alive[at]).unwrap().give(group, number);
+        };
+        let number_of = |run: &Rc<Vec<u8>>, start: u32, end: u32| {
+            let text = std::str::from_utf8(&run.bytes()[start as usize + 2..end as usize]).unwrap();
+            text.split_once(':').unwrap().1.parse::<u32>().unwrap()
+        };
+        for (number, op) in (0..).zip(ops) {
+            match op {
+                Op::Publish(group) => {
+                    published.insert(format!("{group}:{number}"));
+                    share(&mut members, &mut rotations[usize::from(group)], group, number);
+                }
+                Op::Say(at) => {
+                    if let Some(member) = members.get_mut(&at) {
+                        let frame = frame(&format!("own {said}"));
+                        let len = frame.len() as u32;
+                        member.outbox.push(&Rc::new(frame), 0, len);
+                        said += 1;
+                    }
+                }
+                Op::Flush(at, bytes) => {
+                    if let Some(member) = members.get_mut(&at) {
+                        member.flush(bytes);
+                    }
+                }
+                Op::Die(at) => {
+                    if members.len() > 1
+                        && let Some(mut member) = members.remove(&at)
+                    {
+                        lost += member.work.begun();
+                        let pulled = member.work.pull(&mut member.outbox);
+                        prop_assert_eq!(member.work.begun(), member.work.groups().count());
+                        read.extend(member.messages());
+                        for (group, run, start, end) in pulled {
+                            let number = number_of(&run, start, end);
+                            share(&mut members, &mut rotations[usize::from(group)], group, number);
+                        }
+                    }
+                }
+                Op::Slow(at) => {
+                    if let Some(member) = members.get_mut(&at) {
+                        let pulled = member.work.pull(&mut member.outbox);
+                        for (group, run, start, end) in pulled {
+                            let number = number_of(&run, start, end);
+                            share(&mut members, &mut rotations[usize::from(group)], group, number);
+                        }
+                    }
+                }
+            }
+        }
+        for member in members.values_mut() {
+            member.flush(usize::MAX);
+            prop_assert!(member.work.is_empty());
+            let own: Vec<String> =
+                member.messages().into_iter().filter(|text| text.starts_with("own")).collect();
+            prop_assert!(own.is_sorted_by_key(|text| text[4..].parse::<u32>().unwrap()), "{own:?}");
+            read.extend(member.messages());
+        }
+        let work: Vec<&String> = read.iter().filter(|text| !text.starts_with("own")).collect();
+        let distinct: BTreeSet<&String> = work.iter().copied().collect();
+        prop_assert_eq!(work.len(), distinct.len(), "nothing is read twice");
+        prop_assert_eq!(work.len() + lost, published.len());
+    }
+}

@@ -1,0 +1,196 @@
+//! Who is present, for all threads: the state under its lock, and what follows from each change of it.
+//!
+//! A change, its frames in the inboxes and its event for the application happen under one lock, so that everybody hears the changes of a
+//! topic in the order in which they were made. Nothing waits under it, and it is taken after the lock of a person, never before.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use wse_core::ConnId;
+use wse_core::presence::{Change, Data, Kind, Presence, Present, Stats};
+use wse_core::protocol::presence as words;
+use wse_core::websocket::Opcode;
+
+use crate::events::EventKind;
+use crate::inbox::Message;
+use crate::log::limited;
+use crate::people::Person;
+use crate::shared::Shared;
+
+/// The people of all topics.
+#[derive(Debug)]
+pub(crate) struct Attendance {
+    state: Mutex<Presence>,
+    /// Whether a join is owed to the application: looked at without the lock.
+    owes: AtomicBool,
+}
+
+impl Attendance {
+    pub(crate) fn new(max_members: usize) -> Self {
+        Self { state: Mutex::new(Presence::new(max_members)), owes: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn list(&self, topic: &str) -> Vec<Present> {
+        self.state.lock().list(topic)
+    }
+
+    pub(crate) fn stats(&self, topic: &str) -> Stats {
+        self.state.lock().stats(topic)
+    }
+
+    /// Topics with somebody present, and users summed over them.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.topic_count(), state.user_count())
+    }
+}
+
+impl Shared {
+    /// Who a connection is to others: its user, and where there are none itself.
+    fn user_of<'a>(&self, conn: ConnId, user_id: Option<&'a str>) -> Cow<'a, str> {
+        match user_id {
+            Some(user_id) => Cow::Borrowed(user_id),
+            None => Cow::Owned(String::from_utf8_lossy(&conn.to_text(self.run)).into_owned()),
+        }
+    }
+
+    /// A connection that is subscribed to a topic shows itself there.
+    pub(crate) fn enter_presence(&self, conn: ConnId, person: &mut Person, topic: &str, data: &Data) {
+        let Some(attendance) = &self.attendance else { return };
+        let user = self.user_of(conn, person.user_id.as_deref());
+        let mut state = attendance.state.lock();
+        let Ok(change) = state.enter(topic, &user, conn, Some(data.clone()), self.clock.unix_ms()) else {
+            drop(state);
+            limited!(
+                warn,
+                self.clock,
+                topic,
+                "presence_max_members is reached: who comes now is subscribed but not listed"
+            );
+            return;
+        };
+        person.present = true;
+        if let Some(change) = change {
+            self.tell(attendance, &mut state, conn, topic, &change);
+        }
+    }
+
+    /// A connection is no longer subscribed to a topic.
+    fn exit_presence(&self, conn: ConnId, user_id: Option<&str>, topic: &str) {
+        let Some(attendance) = &self.attendance else { return };
+        let user = self.user_of(conn, user_id);
+        let mut state = attendance.state.lock();
+        if let Some(change) = state.exit(topic, &user, conn) {
+            self.tell(attendance, &mut state, conn, topic, &change);
+        }
+    }
+
+    /// The same for many topics, of a person that may be in some of them.
+    pub(crate) fn exit_all_presence<'a>(
+        &self,
+        conn: ConnId,
+        person: &Person,
+        topics: impl Iterator<Item = &'a str>,
+    ) {
+        if person.present {
+            topics.for_each(|topic| self.exit_presence(conn, person.user_id.as_deref(), topic));
+        }
+    }
+
+    /// A connection shows something else wherever it is present.
+    pub(crate) fn update_presence(&self, conn: ConnId, data: &Data) {
+        let Some(attendance) = &self.attendance else { return };
+        let Some(shard) = self.shards.get(usize::from(conn.shard)) else { return };
+        // All of it under the lock of the person: what it is subscribed to must not change meanwhile.
+        shard.people.with(conn, |person| {
+            if !person.present {
+                return;
+            }
+            let user = self.user_of(conn, person.user_id.as_deref());
+            for topic in person.topic_names() {
+                let mut state = attendance.state.lock();
+                let stamp = self.clock.unix_ms();
+                if let Some(change) = state.update(&topic, &user, conn, data.clone(), stamp) {
+                    self.tell(attendance, &mut state, conn, &topic, &change);
+                }
+            }
+        });
+    }
+
+    /// Tells the subscribers of a topic and the application of a change.
+    fn tell(
+        &self,
+        attendance: &Attendance,
+        state: &mut Presence,
+        conn: ConnId,
+        topic: &str,
+        change: &Change,
+    ) {
+        self.tell_subscribers(topic, change);
+        if !self.events.keeps_presence() {
+            return;
+        }
+        let text = || words::description(topic, &change.user, &change.data);
+        match change.kind {
+            Kind::Joined => {
+                if !self.events.offer(EventKind::PresenceJoin, conn, text().as_bytes()) {
+                    state.owe(topic, &change.user, conn);
+                    attendance.owes.store(true, Relaxed);
+                }
+            }
+            Kind::Left { owed: false } => {
+                self.events.force(EventKind::PresenceLeave, conn, text().as_bytes());
+            }
+            Kind::Left { owed: true } | Kind::Updated => {}
+        }
+    }
+
+    fn tell_subscribers(&self, topic: &str, change: &Change) {
+        if self.is_stopping() {
+            // Everybody is on the way out, and nobody will read of it.
+            return;
+        }
+        let Some(audience) = self.topics.audience(topic) else { return };
+        let text = words::frame(change.kind, topic, &change.user, &change.data);
+        let message = Message { opcode: Opcode::Text, head: &[], tail: text.as_bytes() };
+        let mut shards = audience.shards();
+        while shards != 0 {
+            let shard = shards.trailing_zeros();
+            shards &= shards - 1;
+            let _ = self.shards[shard as usize].inbox.put_now(|inbox| {
+                if let Some(audience) = self.topics.renewed(&audience, topic) {
+                    inbox.presence(&audience, message);
+                }
+            });
+        }
+    }
+
+    /// There is room for events again: the joins that found none are told, as far as it goes.
+    pub(crate) fn tell_owed_joins(&self) {
+        let Some(attendance) = self.attendance.as_ref().filter(|all| all.owes.load(Relaxed)) else { return };
+        let mut state = attendance.state.lock();
+        while let Some(owed) = state.first_owed() {
+            let text = words::description(&owed.topic, &owed.user, &owed.data);
+            let conn = owed.conn;
+            if !self.events.offer(EventKind::PresenceJoin, conn, text.as_bytes()) {
+                return;
+            }
+            state.pay_first();
+        }
+        attendance.owes.store(false, Relaxed);
+    }
+
+    /// Whether [`Shared::wait_for_presence_room`] would not wait.
+    pub(crate) fn has_presence_room(&self) -> bool {
+        self.attendance.is_none() || self.shards.iter().all(|shard| shard.inbox.has_presence_room())
+    }
+
+    /// Waits while more than a megabyte of presence is still to be taken by some shard: whoever makes people come and go is slowed down
+    /// like a publisher. Not for an I/O thread.
+    pub(crate) fn wait_for_presence_room(&self) {
+        if self.attendance.is_some() {
+            self.shards.iter().for_each(|shard| shard.inbox.wait_for_presence_room());
+        }
+    }
+}

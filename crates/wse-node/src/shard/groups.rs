@@ -1,0 +1,229 @@
+//! Queue groups: of each message one member here gets it, or it goes on to a shard with a member that has more time.
+
+use std::sync::Arc;
+
+use wse_core::outbox::Run as _;
+use wse_core::websocket::frame::server_frame_len;
+
+use super::Shard;
+use super::conn::{Conn, Receiving};
+use super::deliver::note;
+use super::hold::Standing;
+use super::sweeps::Line;
+use crate::run::Run;
+use crate::topics::{Audience, Channel};
+
+/// Bytes from which a member is backed up: others go first.
+const BACKED_UP: usize = 64 * 1024;
+
+/// A group as what a member was given is noted for it: the audience through which, and which of its groups.
+pub(super) type Given = (Arc<Audience>, u8);
+
+/// Messages for groups, as they lie in a run.
+pub(super) struct Batch<'a> {
+    pub(super) audience: &'a Arc<Audience>,
+    /// A bit for each group that is to be served here.
+    pub(super) groups: u64,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// Another shard had no time for it.
+    pub(super) handed: bool,
+}
+
+/// Who gets a message of a group.
+enum Choice {
+    Member(u32),
+    /// Another shard, or this one again when a member is about to come.
+    Shard(usize),
+    Nobody,
+}
+
+impl Conn {
+    fn has_time(&self) -> bool {
+        !self.flags.blocked && !self.flags.lags && self.outbox.bytes() <= BACKED_UP
+    }
+
+    /// Whether it gets what an audience gets anyway, by a subscription of its own.
+    fn is_receiver(&self, audience: &Audience) -> bool {
+        audience.channels().iter().any(|channel| self.channels.position(channel.id).is_some())
+    }
+}
+
+impl Shard {
+    /// Gives each message to a member of each group.
+    pub(super) fn share_out(&mut self, batch: &Batch<'_>, run: &Run, line: &mut Line) {
+        let mut at = batch.start;
+        while at < batch.end {
+            let len = server_frame_len(&run.bytes()[at as usize..]) as u32;
+            self.share_one(batch, run, (at, at + len), line);
+            at += len;
+        }
+        let (now_ms, mut standing) = (self.now_ms, Standing::default());
+        self.for_members(batch.audience, |conn| standing.count(conn, now_ms));
+        self.judge(batch.audience, standing, u64::from(batch.end - batch.start));
+    }
+
+    fn share_one(&mut self, batch: &Batch<'_>, run: &Run, (start, end): (u32, u32), line: &mut Line) {
+        let limit = self.shared.options.max_outbound_queue_bytes;
+        let mut given: Vec<u32> = Vec::new();
+        for (at, group) in batch.audience.groups().iter().enumerate() {
+            if batch.groups & (1 << at) == 0 {
+                continue;
+            }
+            let slot = match self.choose(batch, group) {
+                Choice::Member(slot) => slot,
+                Choice::Shard(shard) => {
+                    let frame = &run.bytes()[start as usize..end as usize];
+                    self.hand_on(batch.audience, at, shard, frame);
+                    continue;
+                }
+                Choice::Nobody => {
+                    self.handle().stats.queue_group_lost.add(1);
+                    continue;
+                }
+            };
+            let Some(conn) = self.slots.get_mut(slot) else { continue };
+            if conn.is_receiver(batch.audience) {
+                // It gets each message once, and this one comes by its own subscription.
+                continue;
+            }
+            if !given.contains(&slot) {
+                conn.outbox.push(run, start, end);
+                given.push(slot);
+                self.shared.shards[usize::from(self.index)].stats.messages_sent.add(1);
+            }
+            let queued = conn.outbox.bytes();
+            let work = conn.work.get_or_insert_default();
+            work.give((batch.audience.clone(), at as u8), (end - start) as usize, queued);
+            note(slot, conn, limit, line, &mut self.over);
+        }
+    }
+
+    /// The next member in turn that is not backed up; if all are, one of another shard that has such; else the next in turn.
+    fn choose(&mut self, batch: &Batch<'_>, group: &Arc<Channel>) -> Choice {
+        let index = usize::from(self.index);
+        let Self { channels, slots, rotations, .. } = self;
+        let Some(members) = channels.get(&group.id) else { return self.choose_elsewhere(batch, group) };
+        let rotation = rotations.entry(group.id).or_default();
+        let mut has_time = |at: usize| slots.get_mut(members[at].slot).is_some_and(|conn| conn.has_time());
+        let free = rotation.next_free(members.len(), &mut has_time);
+        if let Some(state) = &group.group {
+            state.note_free(index, free.is_some());
+        }
+        if free.is_none()
+            && !batch.handed
+            && let Some(shard) = group.free_elsewhere(index)
+        {
+            return Choice::Shard(shard);
+        }
+        let next = free.or_else(|| rotation.next(members.len()));
+        next.map_or(Choice::Nobody, |at| Choice::Member(members[at].slot))
+    }
+
+    /// The members that were here a moment ago are gone, or those that are to come are not here yet.
+    fn choose_elsewhere(&self, batch: &Batch<'_>, group: &Arc<Channel>) -> Choice {
+        let at = batch.audience.groups().iter().position(|it| it.id == group.id);
+        let picked = at.and_then(|at| batch.audience.pick_of(1 << at).first().copied());
+        if let Some((shard, _)) = picked {
+            return Choice::Shard(shard);
+        }
+        // The last member has gone; a new one may have begun the group anew.
+        let (Some(topic), Some(state)) = (batch.audience.topic(), &group.group) else {
+            return Choice::Nobody;
+        };
+        let anew = self.shared.topics.group(topic, &state.name).filter(|anew| anew.id != group.id);
+        anew.and_then(|anew| anew.next_shard()).map_or(Choice::Nobody, Choice::Shard)
+    }
+
+    /// Puts a message for one group into the inbox of a shard.
+    fn hand_on(&self, audience: &Arc<Audience>, group: usize, shard: usize, frame: &[u8]) {
+        let old = &audience.groups()[group];
+        // The group may have ended and begun anew since: then it is served through the audience of today.
+        let today = (old.count() == 0).then(|| self.group_of_today(audience, old)).flatten();
+        let (audience, group) = today.unwrap_or((audience.clone(), group));
+        let put =
+            self.shared.shards[shard].inbox.put_now(|state| state.hand_on(&audience, 1 << group, frame));
+        if put.is_err() && !self.shared.is_stopping() {
+            self.handle().stats.queue_group_lost.add(1);
+        }
+    }
+
+    fn group_of_today(&self, audience: &Audience, old: &Channel) -> Option<(Arc<Audience>, usize)> {
+        let name = &old.group.as_ref()?.name;
+        let today = self.shared.topics.audience(audience.topic()?)?;
+        let at = today.groups().iter().position(|group| group.is_group(name))?;
+        Some((today, at))
+    }
+
+    /// The members of an audience's groups on this shard.
+    pub(super) fn for_members(&mut self, audience: &Audience, mut visit: impl FnMut(&Conn)) {
+        let Self { channels, slots, .. } = self;
+        for group in audience.groups() {
+            for &Receiving { slot } in channels.get(&group.id).map_or(&[][..], Vec::as_slice) {
+                if let Some(conn) = slots.get_mut(slot) {
+                    visit(conn);
+                }
+            }
+        }
+    }
+
+    /// A connection is gone, or what waits for it is: other members get what had not begun to leave.
+    pub(super) fn give_work_back(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        let Some(mut work) = conn.work.take() else { return };
+        let pulled = work.pull(&mut conn.outbox);
+        if self.shared.is_stopping() {
+            return;
+        }
+        self.handle().stats.queue_group_lost.add(work.begun() as u64);
+        self.share_again(pulled);
+    }
+
+    /// A member is too slow: what had not begun to leave goes to members that have time, if there are any. Whether it has gone.
+    pub(super) fn hand_work_over(&mut self, slot: u32) -> bool {
+        let Some(conn) = self.slots.get_mut(slot) else { return false };
+        let Some(work) = &conn.work else { return false };
+        let groups: Vec<Given> = work.groups().fold(Vec::new(), |mut all, (audience, at)| {
+            if !all.iter().any(|(known, index)| Arc::ptr_eq(known, audience) && index == at) {
+                all.push((audience.clone(), *at));
+            }
+            all
+        });
+        let taken = groups.iter().all(|(audience, at)| {
+            let group = &audience.groups()[usize::from(*at)];
+            group.free_elsewhere(usize::from(self.index)).is_some()
+                || self.has_member_with_time(group.id, slot)
+        });
+        let Some(conn) = self.slots.get_mut(slot).filter(|_| taken) else { return false };
+        let Some(work) = &mut conn.work else { return false };
+        let pulled = work.pull(&mut conn.outbox);
+        if work.is_empty() {
+            conn.work = None;
+        }
+        self.share_again(pulled);
+        true
+    }
+
+    fn has_member_with_time(&mut self, group: u64, but: u32) -> bool {
+        let Self { channels, slots, .. } = self;
+        let members = channels.get(&group).map_or(&[][..], Vec::as_slice);
+        members.iter().any(|member| {
+            member.slot != but && slots.get_mut(member.slot).is_some_and(|conn| conn.has_time())
+        })
+    }
+
+    fn share_again(&self, pulled: Vec<(Given, Run, u32, u32)>) {
+        let index = usize::from(self.index);
+        for ((audience, at), run, start, end) in pulled {
+            let at = usize::from(at);
+            let group = &audience.groups()[at];
+            let shard = match audience.pick_of(1 << at).first() {
+                Some((shard, _)) if *shard == index => index,
+                Some((shard, _)) => group.free_elsewhere(index).unwrap_or(*shard),
+                // Whoever is there by then is found there.
+                None => index,
+            };
+            self.hand_on(&audience, at, shard, &run.bytes()[start as usize..end as usize]);
+        }
+    }
+}
