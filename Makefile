@@ -81,6 +81,10 @@ build-release: wheel ## the wheel, installed in .venv-release
 generate: $(VENV)/.ready ## write what is generated: stub, option and code tables, their reference pages
 	$(BIN)/python tools/generate.py
 
+.PHONY: vectors
+vectors: $(VENV)/.ready ## write spec/vectors: what other people's libraries make of the same messages
+	$(BIN)/python tools/vectors.py
+
 .PHONY: lock
 lock: ## write requirements/*.txt from requirements/*.in
 	@test -x build/lock/bin/uv || { $$($(SHELL) tools/doctor.sh --python) -m venv build/lock && \
@@ -126,6 +130,7 @@ stubtest: $(VENV)/.ready ## the stub of the native module against the module its
 .PHONY: generate-check
 generate-check: $(VENV)/.ready ## fail if a generated file is stale
 	$(BIN)/python tools/generate.py --check
+	$(BIN)/python tools/vectors.py --check
 
 .PHONY: docs-check
 docs-check: $(VENV)/.ready ## links and paths in the documents lead somewhere

@@ -55,7 +55,7 @@ max_len() {
         receive | connection | deflate) echo 6000 ;;
         upgrade) echo 18000 ;;
         proxy_header) echo 4200 ;;
-        category | command | jwt) echo 4096 ;;
+        category | command | jwt | msgpack) echo 4096 ;;
         *) echo 1024 ;;
     esac
 }

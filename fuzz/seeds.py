@@ -358,6 +358,34 @@ def command() -> dict[str, bytes]:
         "presence": b'{"t":"presence_update","p":{"data":{"status":"away"}}}',
         "deep-data": b'{"t":"publish","p":{"topic":"a","data":{"x":' + b"[" * 62 + b"]" * 62 + b"}}}",
         "twice": b'{"t":"publish","p":{"topic":"a","topic":"b","data":{}},"p":{}}',
+        "hello-with-a-key": b'{"t":"client_hello","p":{"features":{"compression":true},"encryption_public_key":"BPg="}}',
+    }
+
+
+def msgpack() -> dict[str, bytes]:
+    """Twice the limit and msgpack, or an odd byte and JSON."""
+    room, json = b"\xfe", b"\x01"
+    a = b"\x81\xa1a"
+    return {f"json-{name}": json + text for name, text in JSON.items()} | {
+        "words": room + b"\x83\xa1a\xc0\xa1b\xc2\xa1c\xc3",
+        "numbers": room
+        + a
+        + b"\x9a\x7f\xff\xcc\x80\xcd\1\0\xce\0\1\0\0\xcf\1\0\0\0\0\0\0\0\xd0\x80\xd1\x80\0"
+        b"\xd2\x80\0\0\0\xd3\x80\0\0\0\0\0\0\0",
+        "floats": room + a + b"\x92\xca\x3f\0\0\0\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a",
+        "texts": room + a + b'\x93\xa3\xe2\x82\xac\xd9\2"\\\xda\0\1\n',
+        "bytes": room + a + b"\x91\xc4\3\0\xab\xff",
+        "lists": room + a + b"\x92\xdc\0\1\xc0\xdd\0\0\0\0",
+        "maps": room + a + b"\x92\xde\0\1\xa0\x80\xdf\0\0\0\0",
+        "timestamps": room
+        + a
+        + b"\x93\xd6\xff\0\0\0\1\xd7\xff\0\0\0\4\0\0\0\1\xc7\x0c\xff\0\0\3\xe8"
+        + b"\xff" * 8,
+        "nan": room + a + b"\xcb\x7f\xf8\0\0\0\0\0\0",
+        "deep": room + a * 63 + b"\x80",
+        "too-deep": room + a * 64 + b"\x80",
+        "announces-much": room + b"\xdf\xff\xff\xff\xff\xa1a",
+        "grows": b"\x20" + a + b"\xd9\x10" + b"\1" * 16,
     }
 
 
@@ -432,6 +460,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "topic": topic(),
         "category": JSON,
         "command": command(),
+        "msgpack": msgpack(),
         "jwt": jwt(),
         "conn_id": conn_id(),
         **operations(),

@@ -42,8 +42,11 @@ fn check_kind(command: &Command, text: &str) {
             Some("ping")
         }
         Command::Pong => Some("pong"),
-        Command::ClientHello { protocol_version } => {
-            assert_eq!(payload.map(|p| p["protocol_version"].as_u64().unwrap_or(1)), Some(*protocol_version));
+        Command::ClientHello(hello) => {
+            let p = payload.expect("a word with a payload was parsed");
+            assert_eq!(p["protocol_version"].as_u64().unwrap_or(1), hello.protocol_version);
+            assert_eq!(p["features"]["compression"] == true, hello.compression);
+            assert_eq!(p["encryption_public_key"].is_null(), hello.encryption_public_key.is_none());
             Some("client_hello")
         }
         Command::AuthRefresh { token } => {
@@ -168,15 +171,17 @@ fn check_answer(command: &Command) {
             assert!(answer["p"]["latency"].is_u64());
             (answer, "client_timestamp")
         }
-        Command::ClientHello { protocol_version } => {
+        Command::ClientHello(said) => {
             let hello = words::Hello {
-                client_protocol_version: *protocol_version,
+                client_protocol_version: said.protocol_version,
                 connection_id: "0123456789abcdef0123456789ab",
                 ping_interval_ms: 25_000,
                 max_message_size: 1 << 20,
                 rate_limit_capacity: 1e5,
                 rate_limit_refill: 1e4,
                 recovery: false,
+                compression: true,
+                encryption_public_key: said.encryption_public_key.as_deref(),
                 unix_ms: NOW,
             };
             let answer: Value = serde_json::from_str(&hello.to_text()).expect("a server_hello is JSON");

@@ -1,7 +1,7 @@
 //! The WebSocket engine without its world: bytes and the time in, values out.
 //!
 //! No socket, thread, lock, clock, random number or environment variable is read here; `clippy.toml` refuses them. In reading
-//! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`topic`]), who may ([`acl`]),
+//! order: what comes in ([`http`], [`proxy`], [`websocket`], [`auth`]), what it means ([`protocol`], [`encoding`], [`topic`]), who may ([`acl`]),
 //! who is there ([`presence`]), what goes out ([`outbox`]), what of a topic is kept ([`history`]), and the small state machines beside ([`wheel`], [`rate`]).
 
 pub mod options;
@@ -11,6 +11,7 @@ pub mod http;
 pub mod proxy;
 pub mod websocket;
 
+pub mod encoding;
 pub mod protocol;
 pub mod topic;
 

@@ -57,7 +57,9 @@ pub fn categorise(message: &str) -> Categorised<'_> {
     Categorised { head, tail: &message[inside..] }
 }
 
-pub(super) fn is_snapshot(value: &[u8]) -> bool {
+/// Whether a type, as JSON text, is one of a snapshot.
+#[must_use]
+pub fn is_snapshot(value: &[u8]) -> bool {
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     value.starts_with(b"snapshot_") || value.windows(9).any(|window| window == b"_snapshot")
 }

@@ -2,6 +2,7 @@
 
 mod bad;
 mod check;
+mod client_hello;
 mod fields;
 mod presence_update;
 mod publish;
@@ -21,6 +22,7 @@ use super::scan::Members;
 
 pub use self::bad::BadCommand;
 pub use self::check::MAX_DEPTH;
+pub use self::client_hello::ClientHello;
 pub use self::presence_update::PresenceUpdate;
 pub use self::publish::Publish;
 pub use self::subscription::{MAX_TOPICS, Subscribe, Unsubscribe, Wanted};
@@ -38,10 +40,7 @@ pub enum Command<'a> {
     /// `pong`: the answer to the server's ping, a sign of life and no more.
     Pong,
     /// `client_hello`: answered with `server_hello`.
-    ClientHello {
-        /// The version that the client speaks, 1 if it does not say.
-        protocol_version: u64,
-    },
+    ClientHello(ClientHello),
     /// `auth_refresh {"token"}`: a fresh token for a connection that has one. Where no token was asked for it is the application's.
     AuthRefresh {
         /// The token, if it is a text.
@@ -241,9 +240,7 @@ impl<'a> Envelope<'a> {
         let p: Value = p.and_then(|p| serde_json::from_str(p).ok()).unwrap_or_default();
         Ok(match word {
             Word::Ping => Command::Ping { timestamp: p["timestamp"].clone() },
-            Word::ClientHello => {
-                Command::ClientHello { protocol_version: p["protocol_version"].as_u64().unwrap_or(1) }
-            }
+            Word::ClientHello => Command::ClientHello(ClientHello::of(&p)),
             Word::AuthRefresh => Command::AuthRefresh { token: p["token"].as_str().map(ToOwned::to_owned) },
             _ => Command::Pong,
         })

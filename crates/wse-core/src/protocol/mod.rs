@@ -4,6 +4,7 @@ pub mod category;
 pub mod codes;
 pub mod command;
 pub mod presence;
+pub mod quote;
 pub mod scan;
 pub mod stamp;
 pub mod time;

@@ -9,6 +9,29 @@ pub fn iso8601(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
 }
 
+/// The same for seconds before or after 1970 and nanoseconds within them, with as many digits as they need; `None` for what is not in the
+/// years 0 to 9999, or for more than a second of nanoseconds.
+#[must_use]
+pub fn iso8601_of(seconds: i64, nanoseconds: u32) -> Option<String> {
+    // The first moment of year 0 and the last second of 9999.
+    if !(-62_167_219_200..=253_402_300_799).contains(&seconds) || nanoseconds >= 1_000_000_000 {
+        return None;
+    }
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    if nanoseconds.is_multiple_of(1_000_000) {
+        text.push_str(&format!(".{:03}", nanoseconds / 1_000_000));
+    } else if nanoseconds.is_multiple_of(1000) {
+        text.push_str(&format!(".{:06}", nanoseconds / 1000));
+    } else {
+        text.push_str(&format!(".{nanoseconds:09}"));
+    }
+    text.push('Z');
+    Some(text)
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
 ///
 /// Years are taken to begin in March, so that the leap day is the last of them and every month before it has a fixed length.
@@ -35,5 +58,18 @@ mod tests {
         assert_eq!(iso8601(1_795_448_941_607), "2026-11-23T15:49:01.607Z");
         assert_eq!(iso8601(4_107_542_399_999), "2100-02-28T23:59:59.999Z");
         assert_eq!(iso8601(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn moments_of_any_year_with_four_digits() {
+        let text = |seconds, nanoseconds| iso8601_of(seconds, nanoseconds).unwrap_or_default();
+        assert_eq!(text(0, 0), iso8601(0));
+        assert_eq!(text(1_795_448_941, 607_000_000), iso8601(1_795_448_941_607));
+        assert_eq!(text(-1, 1000), "1969-12-31T23:59:59.000001Z");
+        assert_eq!(text(253_402_300_799, 999_999_999), "9999-12-31T23:59:59.999999999Z");
+        assert_eq!(text(-62_167_219_200, 0), "0000-01-01T00:00:00.000Z");
+        for (seconds, nanoseconds) in [(253_402_300_800, 0), (-62_167_219_201, 0), (0, 1_000_000_000)] {
+            assert_eq!(iso8601_of(seconds, nanoseconds), None);
+        }
     }
 }

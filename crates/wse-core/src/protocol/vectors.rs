@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::codes::ErrorCode;
-use super::command::{BadCommand, Cid, ClientMay, Command, Wanted, strip_prefix};
+use super::command::{BadCommand, Cid, ClientHello, ClientMay, Command, Wanted, strip_prefix};
 use super::words::{self, Failed, Gap, Recovery};
 use crate::history::{Epoch, Position};
 
@@ -69,7 +69,7 @@ fn describe(command: &Command<'_>) -> Value {
         Command::Bad(BadCommand { code, message, cid }) => {
             json!({"is": "error", "code": code.as_str(), "message": message, "cid": name(cid)})
         }
-        Command::ClientHello { protocol_version, .. } => {
+        Command::ClientHello(ClientHello { protocol_version, .. }) => {
             json!({"is": "client_hello", "protocol_version": protocol_version})
         }
     }

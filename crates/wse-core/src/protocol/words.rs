@@ -119,6 +119,8 @@ pub struct Ready<'a> {
     pub user_id: &'a str,
     /// Whether topics have history.
     pub recovery: bool,
+    /// Whether messages may be compressed.
+    pub compression: bool,
     /// Milliseconds since 1970.
     pub unix_ms: u64,
 }
@@ -139,8 +141,8 @@ impl Ready<'_> {
                 "details": {
                     "version": PROTOCOL_VERSION,
                     "features": {
-                        "compression": false,
-                        "encryption": false,
+                        "compression": self.compression,
+                        "encryption": true,
                         "batching": true,
                         "priority_queue": false,
                         "circuit_breaker": false,
@@ -176,6 +178,10 @@ pub struct Hello<'a> {
     pub rate_limit_refill: f64,
     /// Whether topics have history.
     pub recovery: bool,
+    /// Whether messages may be compressed.
+    pub compression: bool,
+    /// The server's half of a key exchange, where the client began one.
+    pub encryption_public_key: Option<&'a str>,
     /// Milliseconds since 1970.
     pub unix_ms: u64,
 }
@@ -184,20 +190,20 @@ impl Hello<'_> {
     /// The message.
     #[must_use]
     pub fn to_text(&self) -> String {
-        json!({
+        let mut message = json!({
             "c": "WSE",
             "t": "server_hello",
             "p": {
                 "server_version": env!("CARGO_PKG_VERSION"),
                 "protocol_version": self.client_protocol_version.min(PROTOCOL_VERSION),
                 "features": {
-                    "compression": false,
+                    "compression": self.compression,
                     "recovery": self.recovery,
                     "cluster": false,
                     "batching": true,
                     "priority_queue": false,
-                    "msgpack": false,
-                    "encryption": false,
+                    "msgpack": true,
+                    "encryption": true,
                 },
                 "limits": {
                     "max_message_size": self.max_message_size,
@@ -209,8 +215,11 @@ impl Hello<'_> {
                 "server_time": iso8601(self.unix_ms),
             },
             "v": 1,
-        })
-        .to_string()
+        });
+        if let Some(key) = self.encryption_public_key {
+            message["p"]["encryption_public_key"] = key.into();
+        }
+        message.to_string()
     }
 }
 
@@ -237,7 +246,14 @@ mod tests {
 
     #[test]
     fn every_message_of_the_system_says_so_first() {
-        let ready = Ready { id: "i", connection_id: "c", user_id: "u\"1", recovery: false, unix_ms: 0 };
+        let ready = Ready {
+            id: "i",
+            connection_id: "c",
+            user_id: "u\"1",
+            recovery: false,
+            compression: true,
+            unix_ms: 0,
+        };
         let hello = Hello {
             client_protocol_version: 7,
             connection_id: "c",
@@ -246,6 +262,8 @@ mod tests {
             rate_limit_capacity: 1e5,
             rate_limit_refill: 1e4,
             recovery: false,
+            compression: true,
+            encryption_public_key: Some("BPg="),
             unix_ms: 0,
         };
         for text in [
@@ -265,6 +283,9 @@ mod tests {
         assert_eq!(parse(&token_expiring(60))["p"], json!({"expires_in": 60}));
         assert_eq!(parse(&auth_refresh(3600))["p"], json!({"expires_in": 3600}));
         assert_eq!(parse(&hello.to_text())["p"]["protocol_version"], 1);
+        assert_eq!(parse(&hello.to_text())["p"]["encryption_public_key"], "BPg=");
+        let without = Hello { encryption_public_key: None, ..hello };
+        assert!(parse(&without.to_text())["p"].get("encryption_public_key").is_none());
         assert_eq!(parse(&ready.to_text())["p"]["details"]["user_id"], "u\"1");
     }
 }

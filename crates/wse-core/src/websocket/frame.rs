@@ -238,6 +238,46 @@ pub fn server_frame_len(bytes: &[u8]) -> usize {
     }
 }
 
+/// One frame of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerFrame<'a> {
+    /// What it is.
+    pub opcode: Opcode,
+    /// Header and payload.
+    pub whole: &'a [u8],
+    /// The payload alone.
+    pub payload: &'a [u8],
+}
+
+/// Frames of a server that lie one behind the other, not compressed.
+#[derive(Clone, Debug)]
+pub struct ServerFrames<'a>(&'a [u8]);
+
+impl<'a> ServerFrames<'a> {
+    /// The frames in bytes that this module framed.
+    #[must_use]
+    pub fn of(frames: &'a [u8]) -> Self {
+        Self(frames)
+    }
+}
+
+impl<'a> Iterator for ServerFrames<'a> {
+    type Item = ServerFrame<'a>;
+
+    fn next(&mut self) -> Option<ServerFrame<'a>> {
+        let (first, second) = (*self.0.first()?, *self.0.get(1)?);
+        let (whole, rest) = self.0.split_at(server_frame_len(self.0));
+        self.0 = rest;
+        let header_len = match second {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        let opcode = Opcode::from_bits(first & 0x0f).expect("the server frames with opcodes that there are");
+        Some(ServerFrame { opcode, whole, payload: &whole[header_len..] })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

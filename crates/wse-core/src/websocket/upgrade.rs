@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::deflate::{Agreement, Mode};
+use crate::encoding::Format;
 use crate::http::{Origins, Request, Response, SingleHeader};
 
 /// What a server asks of an upgrade beside the protocol itself.
@@ -26,6 +27,8 @@ pub struct Upgrade<'b> {
     protocol: Option<&'b str>,
     /// What was agreed on about compression.
     pub deflate: Option<Agreement>,
+    /// How the client wants its messages.
+    pub format: Format,
 }
 
 /// Whether a request means to upgrade, rightly or wrongly.
@@ -81,12 +84,16 @@ impl<'b> Upgrade<'b> {
         if !policy.origins.admit(request.header_values("origin")) {
             return Err(Response::text(403, "This origin may not connect.\n"));
         }
-        let Ok(deflate) =
-            Agreement::of(request.header_values("sec-websocket-extensions"), policy.compression)
-        else {
+        let format = Format::of_query(request.query);
+        // Messages in msgpack are packed once for all who want them, so none is compressed with a context of one client.
+        let mode = match (policy.compression, format) {
+            (Mode::Full, Format::Msgpack) => Mode::Shared,
+            (mode, _) => mode,
+        };
+        let Ok(deflate) = Agreement::of(request.header_values("sec-websocket-extensions"), mode) else {
             return bad("Sec-WebSocket-Extensions is malformed.\n");
         };
-        Ok(Self { accept: accept(key), protocol: subprotocol(request), deflate })
+        Ok(Self { accept: accept(key), protocol: subprotocol(request), deflate, format })
     }
 
     /// Appends the 101 answer.

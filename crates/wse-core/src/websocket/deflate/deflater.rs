@@ -5,7 +5,7 @@ use std::fmt;
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::{TAIL, Window};
-use crate::websocket::frame::{Opcode, ServerHeader, server_frame_len};
+use crate::websocket::frame::{Opcode, ServerFrames, ServerHeader};
 
 /// Messages below this many bytes are sent as they are: deflate saves them next to nothing.
 pub const WORTHWHILE_BYTES: usize = 128;
@@ -69,24 +69,12 @@ impl Deflater {
     }
 
     /// Appends plain frames of a server again, those of messages compressed where worthwhile.
-    pub fn rewrite_frames(&mut self, out: &mut Vec<u8>, mut frames: &[u8]) {
-        while !frames.is_empty() {
-            let (frame, rest) = frames.split_at(server_frame_len(frames));
-            frames = rest;
-            let opcode = match frame[0] {
-                0x81 => Opcode::Text,
-                0x82 => Opcode::Binary,
-                _ => {
-                    out.extend_from_slice(frame);
-                    continue;
-                }
-            };
-            let header_len = match frame[1] {
-                126 => 4,
-                127 => 10,
-                _ => 2,
-            };
-            self.write_frame(out, opcode, &[&frame[header_len..]]);
+    pub fn rewrite_frames(&mut self, out: &mut Vec<u8>, frames: &[u8]) {
+        for frame in ServerFrames::of(frames) {
+            match frame.opcode {
+                Opcode::Text | Opcode::Binary => self.write_frame(out, frame.opcode, &[frame.payload]),
+                _ => out.extend_from_slice(frame.whole),
+            }
         }
     }
 
@@ -114,6 +102,7 @@ fn write_plain(out: &mut Vec<u8>, opcode: Opcode, len: usize, parts: &[&[u8]]) {
 mod tests {
     use super::super::Inflater;
     use super::*;
+    use crate::websocket::frame::server_frame_len;
     use crate::websocket::frame::write_frame;
 
     fn noise(len: usize) -> Vec<u8> {
