@@ -50,7 +50,7 @@ class ConnectionInfo(TypedDict):
     """The `sub` of the client's token; None where no tokens are checked."""
     connected_at: float
     """When the client was admitted, in seconds since 1970."""
-    format: Literal["json"]
+    format: Literal["json", "msgpack"]
     """How messages are encoded for it."""
     compressed: bool
     """Whether permessage-deflate was negotiated."""

@@ -226,20 +226,20 @@ impl Shared {
             granted.standing.push((topic.to_owned(), Standing { position: stamping.position(), replayed }));
             if let Some(Ok(replay)) = found.filter(|found| found.as_ref().is_ok_and(|it| it.messages > 0)) {
                 let From::Position(Position { offset, .. }) = wish.from else { unreachable!("it was found") };
-                let (topic, notice) = (open[at].topic().clone(), Vec::new());
+                let (topic, notice) = (open[at].topic().clone(), String::new());
                 replays.push(Replaying { conn, topic, first: offset + 1, round: 0, notice, replay });
             }
         }
         replays
     }
 
-    /// Gives what a connection missed its place in the inbox: the newest of it that is kept, at most `max_bytes`. `notice` makes the frame
+    /// Gives what a connection missed its place in the inbox: the newest of it that is kept, at most `max_bytes`. `notice` makes the words
     /// that tells what is lost, of the position after which the replay begins.
     pub(crate) fn replay_missed(
         &self,
         missed: &Missed<'_>,
         max_bytes: usize,
-        notice: impl FnOnce(Position) -> Vec<u8>,
+        notice: impl FnOnce(Position) -> String,
     ) {
         let Some(histories) = &self.histories else { return };
         let &Missed { conn, topic, first, round } = missed;

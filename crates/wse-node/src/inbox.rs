@@ -81,8 +81,8 @@ pub(crate) struct Replaying {
     pub(crate) first: u64,
     /// Which healing of the connection it belongs to; 0 for a replay that was asked for.
     pub(crate) round: u32,
-    /// A frame that goes before them: it tells which are lost.
-    pub(crate) notice: Vec<u8>,
+    /// Words that go before them: they tell which are lost.
+    pub(crate) notice: String,
     pub(crate) replay: Replay,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct Inbox {
 pub(crate) struct State {
     pub(crate) entries: Vec<Entry>,
     pub(crate) bytes: Vec<u8>,
-    /// The compressed twins of the messages that have some.
+    /// The twins of the messages that have some.
     lanes: Lanes,
     /// Those of `bytes` that are presence.
     presence_bytes: usize,
@@ -161,7 +161,7 @@ impl State {
             self.entries.last_mut()
             && Arc::ptr_eq(audience, to)
             && (offset == 0 || *first + u64::from(*messages) == offset)
-            && twins.as_ref().map_or(0, |twins| twins.windows()) == squeezed.map_or(0, Squeezed::windows)
+            && twins.as_ref().map_or(0, |twins| twins.lanes()) == squeezed.map_or(0, Squeezed::lanes)
         {
             *last = end;
             *messages += 1;
@@ -171,7 +171,7 @@ impl State {
             return;
         }
         let twins = squeezed
-            .filter(|squeezed| squeezed.windows() != 0)
+            .filter(|squeezed| squeezed.lanes() != 0)
             .map(|squeezed| Box::new(self.lanes.add(squeezed, message.head)));
         self.entries.push(Entry::Publish {
             audience: to.clone(),

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use wse_core::ConnId;
 use wse_core::acl::{Acl, Admission, admission};
+use wse_core::encoding::seen::Seen;
 use wse_core::keyed::{Keyed, KeyedList};
 
 use crate::squeeze::Wire;
@@ -21,9 +22,14 @@ pub(crate) struct Person {
     pub(crate) address: SocketAddr,
     pub(crate) connected_at_ms: u64,
     pub(crate) user_id: Option<Box<str>>,
+    /// What was agreed on at its coming.
     pub(crate) wire: Wire,
     /// Whether it was ever present in a topic.
     pub(crate) present: bool,
+    /// It said that it takes messages in zlib streams.
+    pub(crate) unzips: bool,
+    /// Everything that it is sent is sealed.
+    pub(crate) sealed: bool,
     pub(crate) subscriptions: KeyedList<Subscription>,
 }
 
@@ -44,6 +50,26 @@ pub(crate) struct People {
 struct Places {
     slots: Vec<Option<Box<Person>>>,
     acls: Acls,
+    /// Of those who were sent events, beside the records as well.
+    progress: HashMap<u32, Arc<Mutex<Progress>>, FixedState>,
+}
+
+/// How far the events of one connection have come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The number of the last.
+    pub(crate) seq: u64,
+    /// Ids given by the application.
+    pub(crate) seen: Seen,
+}
+
+/// What is to be known for an event.
+#[derive(Debug)]
+pub(crate) struct Addressee {
+    pub(crate) wire: Wire,
+    pub(crate) unzips: bool,
+    pub(crate) sealed: bool,
+    pub(crate) progress: Arc<Mutex<Progress>>,
 }
 
 /// The access lists of those who have one, beside the records: without one a connection costs nothing for it.
@@ -123,6 +149,7 @@ impl People {
         }
         let person = slot.take();
         places.acls.forget(conn.slot);
+        places.progress.remove(&conn.slot);
         person
     }
 
@@ -138,7 +165,7 @@ impl People {
         look: impl FnOnce(&mut Person, Option<&Arc<Acl>>) -> T,
     ) -> Option<T> {
         let mut places = self.places.lock();
-        let Places { slots, acls } = &mut *places;
+        let Places { slots, acls, .. } = &mut *places;
         let person = slots.get_mut(conn.slot as usize)?.as_mut()?;
         (person.generation == conn.generation).then(|| look(person, acls.by_slot.get(&conn.slot)))
     }
@@ -151,9 +178,26 @@ impl People {
         then: impl FnOnce(&mut Person, Option<&Arc<Acl>>) -> T,
     ) -> Option<T> {
         let mut places = self.places.lock();
-        let Places { slots, acls } = &mut *places;
+        let Places { slots, acls, .. } = &mut *places;
         let person = slots.get_mut(conn.slot as usize)?.as_mut()?;
         (person.generation == conn.generation).then(|| then(person, acls.set(conn.slot, acl)))
+    }
+
+    /// What an event for one connection needs to know, if it is open.
+    pub(crate) fn addressee(&self, conn: ConnId) -> Option<Addressee> {
+        let mut places = self.places.lock();
+        let Places { slots, progress, .. } = &mut *places;
+        let person = slots.get(conn.slot as usize)?.as_ref()?;
+        if person.generation != conn.generation {
+            return None;
+        }
+        let progress = progress.entry(conn.slot).or_insert_with(|| {
+            // `server_ready`, which whoever has a token gets, is number 1.
+            let seq = u64::from(person.user_id.is_some());
+            Arc::new(Mutex::new(Progress { seq, seen: Seen::default() }))
+        });
+        let Person { wire, unzips, sealed, .. } = **person;
+        Some(Addressee { wire, unzips, sealed, progress: progress.clone() })
     }
 
     /// The open connections.

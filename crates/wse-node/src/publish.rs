@@ -16,7 +16,7 @@ use crate::histories::{Histories, History, Stamping};
 use crate::inbox::{self, Busy, Message, State};
 use crate::server::Server;
 use crate::shared::Shared;
-use crate::squeeze::{Squeezed, worthwhile};
+use crate::squeeze::{Squeezed, is_made_at_once, without_compression, worthwhile};
 use crate::stats::TIMES;
 use crate::topics::{Audience, Picks};
 
@@ -53,7 +53,9 @@ pub enum Unsendable {
 pub struct Publication<'a> {
     shared: &'a Shared,
     to: To<'a>,
-    windows: u8,
+    lanes: u16,
+    /// Whether it is made for them while the GIL is kept.
+    at_once: bool,
     _stopwatch: Option<Stopwatch<'a>>,
 }
 
@@ -115,9 +117,9 @@ impl Server {
         let message = message(shared, payload)?;
         let audience = shared.topics.everyone().clone();
         let _stopwatch = Stopwatch::start(shared, &audience, 1);
-        let windows = worthwhile(message.len(), || audience.windows());
+        let (lanes, at_once) = plan(message.len(), audience.lanes());
         let shards = audience.shards();
-        Ok(Publication { shared, to: To::Everyone(audience, message, shards), windows, _stopwatch })
+        Ok(Publication { shared, to: To::Everyone(audience, message, shards), lanes, at_once, _stopwatch })
     }
 
     /// A message for one connection; `None` when the id is none of this run.
@@ -131,11 +133,9 @@ impl Server {
     ) -> Result<Option<Publication<'a>>, Unsendable> {
         let shared = self.shared();
         let message = message(shared, payload)?;
-        let to = |conn: ConnId| Publication {
-            shared,
-            windows: worthwhile(message.len(), || shared.windows_of(conn)),
-            to: To::Connection(conn, message),
-            _stopwatch: None,
+        let to = |conn: ConnId| {
+            let (lanes, at_once) = plan(message.len(), shared.lanes_of(conn));
+            Publication { shared, to: To::Connection(conn, message), lanes, at_once, _stopwatch: None }
         };
         Ok(self.parse_id(id).map(to))
     }
@@ -176,19 +176,19 @@ impl Shared {
         if let Some(histories) = &self.histories {
             let message = stampable(self, topic, text)?;
             let audience = self.topics.audience(topic.as_str());
-            let windows = worthwhile(message.rest().len(), || audience.as_ref().map_or(0, |it| it.windows()));
+            let (lanes, at_once) = plan(message.rest().len(), audience.as_ref().map_or(0, |it| it.lanes()));
             let _stopwatch = audience.and_then(|audience| Stopwatch::start(self, &audience, 1));
             let to = To::Log(histories.open(topic.as_str()), histories, message, None);
-            return Ok(Some(Publication { shared: self, to, windows, _stopwatch }));
+            return Ok(Some(Publication { shared: self, to, lanes, at_once, _stopwatch }));
         }
         let message = message(self, Payload::Json(text))?;
         Ok(self.topics.audience(topic.as_str()).map(|audience| {
             let _stopwatch = Stopwatch::start(self, &audience, 1);
-            let windows = worthwhile(message.len(), || audience.windows());
+            let (lanes, at_once) = plan(message.len(), audience.lanes());
             let shards = audience.shards();
             let picks = audience.pick();
             let to = To::Topic(audience, topic.as_str(), message, shards, picks);
-            Publication { shared: self, to, windows, _stopwatch }
+            Publication { shared: self, to, lanes, at_once, _stopwatch }
         }))
     }
 }
@@ -205,12 +205,20 @@ impl Shared {
     pub(crate) fn publish_now(&self, topic: Filter<'_>, text: &str) -> Result<Option<Position>, Unsendable> {
         let Some(mut publication) = self.to_topic(topic, text)? else { return Ok(None) };
         if text.len() > COMPRESSED_BY_SHARDS {
-            publication.windows = 0;
+            // What is only packed takes little time, and would be packed for each client otherwise.
+            publication.lanes = without_compression(publication.lanes);
         }
         let squeezed = publication.squeeze();
         publication.put_now(squeezed.as_ref());
         Ok(publication.position())
     }
+}
+
+/// The lanes for which a message is made, and whether that is done at once.
+#[inline]
+fn plan(len: usize, lanes: u16) -> (u16, bool) {
+    let lanes = worthwhile(len, lanes);
+    (lanes, is_made_at_once(len, lanes))
 }
 
 fn check_length(shared: &Shared, len: usize) -> Result<(), Unsendable> {
@@ -254,7 +262,11 @@ impl<'a> Publication<'a> {
     /// Puts the message into every inbox that takes it at once; true when that were all.
     #[inline]
     pub fn try_finish(&mut self) -> bool {
-        self.windows == 0 && self.put_what_fits(None)
+        if !self.at_once {
+            return false;
+        }
+        let squeezed = self.squeeze();
+        self.put_what_fits(squeezed.as_ref())
     }
 
     /// Waits until the message is in every inbox.
@@ -268,9 +280,9 @@ impl<'a> Publication<'a> {
 
     fn squeeze(&self) -> Option<Squeezed> {
         match &self.to {
-            To::Log(_, _, message, _) => self.shared.squeeze_tail(message.rest().as_bytes(), self.windows),
+            To::Log(_, _, message, _) => self.shared.squeeze_tail(message, self.lanes),
             To::Topic(_, _, message, ..) | To::Everyone(_, message, _) | To::Connection(_, message) => {
-                self.shared.squeeze(message, self.windows)
+                self.shared.squeeze(message, self.lanes)
             }
         }
     }
@@ -490,7 +502,7 @@ fn publish_portion(shared: &Shared, audience: &Arc<Audience>, topic: Filter<'_>,
     let _stopwatch = Stopwatch::start(shared, audience, messages.len() as u64);
     let squeezed: Vec<Option<Squeezed>> = messages
         .iter()
-        .map(|message| shared.squeeze(message, worthwhile(message.len(), || audience.windows())))
+        .map(|message| shared.squeeze(message, worthwhile(message.len(), audience.lanes())))
         .collect();
     for shard in each(audience.shards()) {
         let _ = shared.shards[shard].inbox.put_many(|state| {
@@ -534,13 +546,10 @@ fn log_many(
         }
         let _stopwatch =
             audience.as_ref().and_then(|audience| Stopwatch::start(shared, audience, some.len() as u64));
-        let windows = audience.as_ref().map_or(0, |audience| audience.windows());
+        let lanes = audience.as_ref().map_or(0, |audience| audience.lanes());
         let squeezed: Vec<Option<Squeezed>> = some
             .iter()
-            .map(|message| {
-                let tail = message.rest().as_bytes();
-                shared.squeeze_tail(tail, worthwhile(tail.len(), || windows))
-            })
+            .map(|message| shared.squeeze_tail(message, worthwhile(message.rest().len(), lanes)))
             .collect();
         let some: Vec<_> = some.iter().copied().zip(squeezed.iter().map(Option::as_ref)).collect();
         last = Some(log_some(shared, histories, &mut histories.open(topic.as_str()), &some));

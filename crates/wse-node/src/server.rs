@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wse_core::ConnId;
 use wse_core::acl::Acl;
+use wse_core::encoding::Format;
 use wse_core::presence::{Data, Present, Stats, TooLarge};
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::close::write_close;
@@ -16,7 +17,6 @@ use crate::inbox::Entry;
 use crate::log::limited;
 use crate::people::ConnectionQuery;
 use crate::shared::Shared;
-use crate::squeeze::Wire;
 
 /// A running server. Calls after it has stopped do nothing.
 #[derive(Clone)]
@@ -37,11 +37,17 @@ pub struct ConnectionInfo {
     pub queued_bytes: usize,
     /// permessage-deflate was agreed on.
     pub compressed: bool,
+    /// How its messages are encoded.
+    pub format: Format,
 }
 
 impl Server {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self(shared)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
     }
 
     /// The connection with this id, if the id is one of this run.
@@ -85,10 +91,6 @@ impl Server {
             self.0.wait_for_presence_room();
         }
         self.0.subscribe(conn, wishes, None)
-    }
-
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.0
     }
 
     /// Ends subscriptions; all of them without a list. What was published before still arrives.
@@ -164,7 +166,8 @@ impl Server {
             connected_at: person.connected_at_ms as f64 / 1000.0,
             topics: person.topic_names(),
             queued_bytes: 0,
-            compressed: person.wire != Wire::Plain,
+            compressed: person.wire.is_compressed(),
+            format: person.wire.format(),
         })?;
         let (answer, answered) = sync_channel(1);
         let asked = shard.inbox.put_now(|state| state.entries.push(Entry::Query { conn, answer }));
@@ -176,6 +179,7 @@ impl Server {
         }
         Some(info)
     }
+use wse_core::encoding::Format;
 }
 
 /// Checks a list of topics or patterns.

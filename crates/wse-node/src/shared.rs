@@ -10,9 +10,9 @@ use wse_core::ConnId;
 use wse_core::http::Response;
 use wse_core::options::Options;
 use wse_core::protocol::command::ClientMay;
+use wse_core::protocol::stamp::Stampable;
 use wse_core::proxy::Networks;
 use wse_core::rate::Rate;
-use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
 
 use crate::clock::Clock;
@@ -23,7 +23,7 @@ use crate::inbox::{Inbox, Message};
 use crate::keyring::Keyring;
 use crate::people::People;
 use crate::presence::Attendance;
-use crate::squeeze::{Deflaters, Squeezed, Wire};
+use crate::squeeze::{Deflaters, Squeezed, Squeezers, compressions};
 use crate::stats::{Histogram, Laggards, Stats, Totals};
 use crate::topics::{Audience, Topics};
 
@@ -68,6 +68,9 @@ pub(crate) struct Shared {
     /// Messages compressed for all who get them: one for each window, however many clients.
     pub(crate) compressions: AtomicU64,
     pub(crate) deflaters: Deflaters,
+    pub(crate) squeezers: Squeezers,
+    /// What the ids of events are hashed with.
+    pub(crate) id_seed: u64,
     /// Nanoseconds that a broadcast took, of those that are measured.
     pub(crate) broadcasts: Histogram,
     pub(crate) drains: Arc<Drains>,
@@ -82,11 +85,16 @@ struct Gate {
     opened: Condvar,
 }
 
+/// Drawn from the system's generator.
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}
+
 /// The size of one connection's id, drawn from the system's generator.
 pub(crate) fn random_u64() -> u64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the system has random numbers");
-    u64::from_ne_bytes(bytes)
+    u64::from_ne_bytes(random_bytes())
 }
 
 impl Shared {
@@ -125,6 +133,8 @@ impl Shared {
             outbound: AtomicUsize::new(0),
             compressions: AtomicU64::new(0),
             deflaters: Deflaters::default(),
+            squeezers: Squeezers::default(),
+            id_seed: random_u64(),
             broadcasts: Histogram::default(),
             drains: Arc::default(),
             stopping: AtomicBool::new(false),
@@ -173,28 +183,26 @@ impl Shared {
         false
     }
 
-    /// The window with which one connection wants its messages compressed, as a bit.
-    pub(crate) fn windows_of(&self, conn: ConnId) -> u8 {
-        if self.policy.compression == Mode::Off {
-            return 0;
-        }
-        let wire = self.shards[usize::from(conn.shard)].people.with(conn, |person| person.wire);
-        wire.map_or(0, Wire::windows)
+    /// The lane in which one connection wants its messages, as a bit; none if they are sealed for it, which its shard does.
+    pub(crate) fn lanes_of(&self, conn: ConnId) -> u16 {
+        let people = &self.shards[usize::from(conn.shard)].people;
+        people.with(conn, |person| if person.sealed { 0 } else { person.wire.lanes() }).unwrap_or(0)
     }
 
-    /// Compresses what follows the head of a message that is still to be stamped, for these windows, if there are any.
-    pub(crate) fn squeeze_tail(&self, tail: &[u8], windows: u8) -> Option<Squeezed> {
-        (windows != 0).then(|| {
-            self.compressions.fetch_add(u64::from(windows.count_ones()), Ordering::Relaxed);
-            self.deflaters.squeeze_tail(tail, windows)
+    /// Makes what follows the head of a message that is still to be stamped, for these lanes, if there are any.
+    pub(crate) fn squeeze_tail(&self, message: &Stampable<'_>, lanes: u16) -> Option<Squeezed> {
+        (lanes != 0).then(|| {
+            let compressions = compressions(message.rest().len(), lanes);
+            self.compressions.fetch_add(u64::from(compressions), Ordering::Relaxed);
+            self.deflaters.squeeze_tail(message, lanes)
         })
     }
 
-    /// Compresses a message for these windows, if there are any.
-    pub(crate) fn squeeze(&self, message: &Message<'_>, windows: u8) -> Option<Squeezed> {
-        (windows != 0).then(|| {
-            self.compressions.fetch_add(u64::from(windows.count_ones()), Ordering::Relaxed);
-            self.deflaters.squeeze(message, windows)
+    /// Makes the frames of a message for these lanes, if there are any.
+    pub(crate) fn squeeze(&self, message: &Message<'_>, lanes: u16) -> Option<Squeezed> {
+        (lanes != 0).then(|| {
+            self.compressions.fetch_add(u64::from(compressions(message.len(), lanes)), Ordering::Relaxed);
+            self.deflaters.squeeze(message, lanes)
         })
     }
 

@@ -4,7 +4,7 @@
 //! the inbox of each shard that it names.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
@@ -14,10 +14,9 @@ use wse_core::acl::Acl;
 use wse_core::keyed::Keyed;
 use wse_core::pattern_index::PatternIndex;
 use wse_core::topic::Filter;
-use wse_core::websocket::deflate::Window;
 
 use crate::busiest::Busiest;
-use crate::squeeze::Wire;
+use crate::squeeze::{Lane, Wire};
 use groups::Group;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
@@ -41,9 +40,9 @@ pub(crate) struct Channel {
     shards: AtomicU64,
     /// Subscribers of each shard.
     counts: Box<[AtomicU32]>,
-    /// A bit for each window with which a subscriber wants its messages compressed, and how many want it.
-    windows: AtomicU8,
-    window_counts: OnceLock<Box<[AtomicU32; Window::COUNT]>>,
+    /// A bit for each lane in which a subscriber wants its messages, and how many want it.
+    lanes: AtomicU16,
+    lane_counts: OnceLock<Box<[AtomicU32; Lane::COUNT]>>,
 }
 
 impl Channel {
@@ -59,8 +58,8 @@ impl Channel {
             listed: AtomicBool::new(false),
             shards: AtomicU64::new(0),
             counts,
-            windows: AtomicU8::new(0),
-            window_counts: OnceLock::new(),
+            lanes: AtomicU16::new(0),
+            lane_counts: OnceLock::new(),
         })
     }
 
@@ -77,19 +76,19 @@ impl Channel {
     fn add(&self, shard: usize, wire: Wire) {
         self.counts[shard].fetch_add(1, Relaxed);
         self.shards.fetch_or(1 << shard, Relaxed);
-        if let Wire::Shared(window) = wire {
-            let counts = self.window_counts.get_or_init(Box::default);
-            counts[window.index()].fetch_add(1, Relaxed);
-            self.windows.fetch_or(1 << window.index(), Relaxed);
+        if let Wire::Shared(lane) = wire {
+            let counts = self.lane_counts.get_or_init(Box::default);
+            counts[lane.index()].fetch_add(1, Relaxed);
+            self.lanes.fetch_or(lane.bit(), Relaxed);
         }
     }
 
     fn remove(&self, shard: usize, wire: Wire) {
-        if let Wire::Shared(window) = wire
-            && let Some(counts) = self.window_counts.get()
-            && counts[window.index()].fetch_sub(1, Relaxed) == 1
+        if let Wire::Shared(lane) = wire
+            && let Some(counts) = self.lane_counts.get()
+            && counts[lane.index()].fetch_sub(1, Relaxed) == 1
         {
-            self.windows.fetch_and(!(1 << window.index()), Relaxed);
+            self.lanes.fetch_and(!lane.bit(), Relaxed);
         }
         if self.counts[shard].fetch_sub(1, Relaxed) == 1 {
             self.shards.fetch_and(!(1 << shard), Relaxed);
@@ -162,10 +161,11 @@ impl Audience {
         self.channels.iter().fold(0, |bits, channel| bits | channel.shards.load(Relaxed))
     }
 
-    /// A bit for each window with which a receiver wants its messages compressed. One that is missing or too many harms nobody: any
-    /// client takes plain messages.
-    pub(crate) fn windows(&self) -> u8 {
-        self.channels.iter().fold(0, |bits, channel| bits | channel.windows.load(Relaxed))
+    /// A bit for each lane in which a receiver wants its messages. One that is missing or too many harms nobody: any client takes
+    /// messages that are not compressed, and its shard packs what was not packed for it.
+    #[inline]
+    pub(crate) fn lanes(&self) -> u16 {
+        self.channels.iter().fold(0, |bits, channel| bits | channel.lanes.load(Relaxed))
     }
 
     /// Nobody is to receive anything.

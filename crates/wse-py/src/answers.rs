@@ -18,7 +18,7 @@ pub(crate) fn connection_info(py: Python<'_>, info: ConnectionInfo) -> PyResult<
     out.set_item("port", Some(info.address.port()).filter(|port| *port != 0))?;
     out.set_item("user_id", info.user_id)?;
     out.set_item("connected_at", info.connected_at)?;
-    out.set_item("format", "json")?;
+    out.set_item("format", info.format.name())?;
     out.set_item("compressed", info.compressed)?;
     out.set_item("topics", info.topics)?;
     out.set_item("queued_bytes", info.queued_bytes)?;

@@ -181,6 +181,13 @@ pub(crate) fn seconds(argument: &str, value: f64) -> PyResult<std::time::Duratio
         })
 }
 
+/// The length in bytes above which an event is compressed.
+pub(crate) fn compression_threshold(value: i64) -> PyResult<usize> {
+    usize::try_from(value).map_err(|_| {
+        PyValueError::new_err(format!("compression_threshold must be at least 0 bytes, got {value}"))
+    })
+}
+
 pub(crate) fn unsendable(error: Unsendable) -> PyErr {
     match error {
         Unsendable::TooLong { len, limit } => PyValueError::new_err(format!(

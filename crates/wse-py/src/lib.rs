@@ -4,6 +4,7 @@ mod answers;
 mod arguments;
 mod callbacks;
 mod ending;
+mod event;
 mod events;
 mod gc;
 mod json_text;

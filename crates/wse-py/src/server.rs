@@ -15,6 +15,7 @@ use wse_node::{ConfigError, Drained, Node, Payload, Publication};
 use crate::arguments as arg;
 use crate::callbacks::{Callbacks, Dispatcher};
 use crate::ending::Release as _;
+use crate::event::EventText;
 use crate::json_text::dict_text;
 use crate::position::{Position, Positions};
 use crate::{answers, ending, events, options, tokens};
@@ -310,6 +311,48 @@ impl RustWSEServer {
             server.to_connection(conn_id, Payload::Binary(data.as_bytes())).map_err(arg::unsendable)?,
         );
         Ok(())
+    }
+
+    /// Sends an event to one connection, behind all that was sent to it before, in the form that the connection wants.
+    ///
+    /// The envelope is completed: category `c` (`S` for snapshots, else `U`), `id` (a fresh one), `ts` (now), `seq` (the next number of
+    /// the connection), `p` ({}) and `v` (1) where they are missing, or None; `pri`, `cid`, `sig` and all other members are kept. A
+    /// connection that asked for msgpack gets msgpack; one whose `client_hello` said `features.compression` gets JSON of more than
+    /// `compression_threshold` bytes in a zlib stream (not with `compression="off"`); one that exchanged keys gets it sealed.
+    ///
+    /// Values become JSON: datetime, date and time as ISO 8601; UUID and Decimal as text; a member of an Enum as its value; bytes,
+    /// bytearray and memoryview as hexadecimal digits; dataclasses as objects; tuples and sets as lists. Maps and lists may nest 64 deep.
+    /// Keys that are int, Enum, UUID, Decimal, datetime, date or time become text.
+    ///
+    /// Args:
+    ///     conn_id: A connection; for a closed or unknown one nothing happens.
+    ///     event: A dict with a text `t`, or `type`; `payload` is the long name of `p`.
+    ///     compression_threshold: Bytes of JSON above which a zlib stream is made.
+    ///
+    /// Returns:
+    ///     Bytes of the message as it is queued. 0: it was dropped, since the connection is gone or was sent an event with this `id`
+    ///     before. The last 50,000 given ids of a connection are remembered; memory for them is taken as they come, up to 1.2 MB.
+    ///
+    /// Raises:
+    ///     TypeError: The event is no dict, or something in it has no JSON form; the message tells where it is.
+    ///     ValueError: A number is NaN or infinite, a text has a lone surrogate, two keys of a dict become the same text, it nests too deep
+    ///         or has no type, the threshold is negative, or the message is longer than max_outbound_queue_bytes.
+    #[pyo3(signature = (conn_id, event, compression_threshold=1024))]
+    fn send_event(
+        &self,
+        py: Python<'_>,
+        conn_id: &str,
+        event: &Bound<'_, PyAny>,
+        compression_threshold: i64,
+    ) -> PyResult<usize> {
+        let threshold = arg::compression_threshold(compression_threshold)?;
+        let text = EventText::of(event)?;
+        let Some(server) = self.node.server() else { return Ok(0) };
+        let Some(sending) = server.event(conn_id, text.event(), threshold) else { return Ok(0) };
+        match sending.try_finish().map_err(arg::unsendable)? {
+            Some(bytes) => Ok(bytes),
+            None => py.release(|| sending.finish()).map_err(arg::unsendable),
+        }
     }
 
     /// Sends text to every connection. A JSON object without a category `c` gets one.
@@ -671,7 +714,7 @@ impl RustWSEServer {
     ///
     /// Returns:
     ///     A dict with address (the client's, behind trusted proxies too), port (None where a proxy did not tell it), user_id (None
-    ///     without JWT), connected_at (seconds since 1970), format ("json"), compressed (bool), topics (sorted list) and queued_bytes.
+    ///     without JWT), connected_at (seconds since 1970), format ("json" or "msgpack"), compressed (bool), topics (sorted list) and queued_bytes.
     fn get_connection_info<'py>(
         &self,
         py: Python<'py>,

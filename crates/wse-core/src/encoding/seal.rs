@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::SEALED;
 use crate::websocket::Opcode;
+use crate::websocket::deflate::Inflater;
 use crate::websocket::frame::{ServerFrames, ServerHeader};
 
 /// Bytes of an initialization vector.
@@ -151,6 +152,12 @@ impl Seal {
     pub fn rewrite_frames(&mut self, out: &mut Vec<u8>, frames: &[u8]) {
         for frame in ServerFrames::of(frames) {
             match frame.opcode {
+                Opcode::Text | Opcode::Binary if frame.compressed => {
+                    // Compressed by a thread that did not know yet that keys are being exchanged.
+                    let mut inflater = Inflater::new(false);
+                    let opened = inflater.inflate(frame.payload, usize::MAX >> 1);
+                    self.write_frame(out, opened.expect("the server compressed it itself"));
+                }
                 Opcode::Text | Opcode::Binary => self.write_frame(out, frame.payload),
                 _ => out.extend_from_slice(frame.whole),
             }
@@ -190,6 +197,7 @@ impl Seal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::websocket::deflate::{Deflater, Window};
     use crate::websocket::frame::{server_frame_len, write_frame};
     use proptest::prelude::*;
 
@@ -261,6 +269,19 @@ mod tests {
         }
         let other = pair(3).agree(pair(1).public(), [0; IV_LEN]).unwrap();
         assert_eq!(other.open(sealed), Err(OpenError::NotAuthentic));
+    }
+
+    #[test]
+    fn a_frame_that_was_compressed_is_sealed_as_what_is_in_it() {
+        let (mut ours, theirs) = seals();
+        let message = [b'x'; 1000];
+        let (mut frames, mut out) = (Vec::new(), Vec::new());
+        Deflater::new(Window::LARGEST, false).write_frame(&mut frames, Opcode::Text, &[&message]);
+        assert!(ServerFrames::of(&frames).all(|frame| frame.compressed));
+        ours.rewrite_frames(&mut out, &frames);
+        let frame = ServerFrames::of(&out).next().unwrap();
+        assert!(!frame.compressed);
+        assert_eq!(theirs.open(&frame.payload[2..]).unwrap(), message);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! JSON to msgpack and back, held against a parser's tree; and every way in which bytes can be wrong.
 
-use super::msgpack::{PackError, UnpackError, pack, unpack};
+use super::msgpack::{PackError, UnpackError, pack, pack_head, pack_rest, unpack};
 use super::{Binary, Format, MAX_DEPTH};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -50,6 +50,20 @@ proptest! {
         let value = json!({"t": "x", "p": p});
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         prop_assert_eq!(unpacked(&packed(&text).unwrap()).unwrap(), value);
+    }
+
+    #[test]
+    fn a_message_in_two_parts_is_the_same_as_in_one(map in prop::collection::vec(("\\PC{0,6}", json_value()), 0..20), cut in 0_usize..21) {
+        let members: Vec<String> = map.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+        let cut = cut.min(members.len());
+        let (head, rest) = (members[..cut].join(","), members[cut..].join(","));
+        let comma = if cut > 0 && cut < members.len() { "," } else { "" };
+        let (head, rest) = (format!("{{{head}{comma}"), format!("{rest}}}"));
+        let (mut tail, mut whole) = (Vec::new(), Vec::new());
+        let count = pack_rest(&rest, &mut tail).unwrap();
+        pack_head(&head, count, &mut whole).unwrap();
+        whole.extend(tail);
+        prop_assert_eq!(packed(&format!("{head}{rest}")).unwrap(), whole);
     }
 
     #[test]

@@ -85,6 +85,12 @@ impl<'a> Stampable<'a> {
         head.extend_from_slice(between.as_bytes());
     }
 
+    /// Whether it is an object, and so has a stamp.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.between.is_some()
+    }
+
     /// The message behind the stamp.
     #[must_use]
     pub fn rest(&self) -> &'a str {

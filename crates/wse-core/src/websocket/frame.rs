@@ -243,13 +243,15 @@ pub fn server_frame_len(bytes: &[u8]) -> usize {
 pub struct ServerFrame<'a> {
     /// What it is.
     pub opcode: Opcode,
+    /// Its payload is compressed by permessage-deflate.
+    pub compressed: bool,
     /// Header and payload.
     pub whole: &'a [u8],
     /// The payload alone.
     pub payload: &'a [u8],
 }
 
-/// Frames of a server that lie one behind the other, not compressed.
+/// Frames of a server that lie one behind the other.
 #[derive(Clone, Debug)]
 pub struct ServerFrames<'a>(&'a [u8]);
 
@@ -274,7 +276,8 @@ impl<'a> Iterator for ServerFrames<'a> {
             _ => 2,
         };
         let opcode = Opcode::from_bits(first & 0x0f).expect("the server frames with opcodes that there are");
-        Some(ServerFrame { opcode, whole, payload: &whole[header_len..] })
+        let compressed = first & RSV1 != 0;
+        Some(ServerFrame { opcode, compressed, whole, payload: &whole[header_len..] })
     }
 }
 

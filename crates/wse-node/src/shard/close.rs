@@ -144,7 +144,9 @@ impl Shard {
     /// The connection is no longer one for the application: its place is free, its topics forgotten, its end told.
     pub(super) fn end_session(&mut self, slot: u32) {
         let id = self.id(slot);
-        let Some(wire) = self.slots.open(id).map(|conn| conn.wire) else { return };
+        if self.slots.open(id).is_none() {
+            return;
+        }
         self.leave_all_channels(slot);
         self.end_lag(slot);
         let index = usize::from(self.index);
@@ -155,14 +157,14 @@ impl Shard {
                 self.hand_over();
                 self.shared.exit_all_presence(id, &person, ended.iter().map(|(name, _)| name.as_str()));
             }
+            self.shared.topics.leave_everyone(index, person.wire);
         }
-        self.shared.topics.leave_everyone(index, wire);
         self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.shared.events.reserve_disconnect();
         self.batch.push(EventKind::Disconnect, id, &[]);
         if let Some(conn) = self.slots.get_mut(slot) {
             conn.phase = Phase::Lingering;
-            // A context that outlives the session costs a third of a megabyte for nothing.
+            // A context that outlives the session costs a third of a megabyte for nothing; a close frame is neither compressed nor sealed.
             conn.own = None;
         }
     }

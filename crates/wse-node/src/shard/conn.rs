@@ -6,6 +6,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use wse_core::ConnId;
 use wse_core::auth::Life;
+use wse_core::encoding::seal::Seal;
 use wse_core::keyed::{Keyed, KeyedList};
 use wse_core::outbox::Outbox;
 use wse_core::queue_group::Work;
@@ -55,7 +56,7 @@ pub(super) struct Conn {
     pub(super) phase: Phase,
     pub(super) receiver: Receiver,
     pub(super) outbox: Outbox<Run>,
-    /// How its messages are compressed, and with which contexts if with ones of its own.
+    /// In which form it gets messages, and what makes it if they are made for it alone.
     pub(super) wire: Wire,
     pub(super) own: Option<Box<Own>>,
     pub(super) channels: KeyedList<Membership>,
@@ -80,28 +81,37 @@ pub(super) struct Conn {
     pub(super) lag: Option<Box<Lag>>,
 }
 
-/// The contexts of a client that compresses, or is compressed for, with what was said before. Each is made when it is first needed: a
-/// third of a megabyte for what is sent, and a seventh of that for what is received.
-#[derive(Debug)]
+/// What only some clients need: contexts with what was said before, for one that compresses so or is compressed for, and what seals, for
+/// one that exchanged keys. A context is made when it is first needed: a third of a megabyte for what is sent, and a seventh of that for
+/// what is received.
+#[derive(Debug, Default)]
 pub(super) struct Own {
-    agreed: Agreement,
+    agreed: Option<Agreement>,
     deflater: Option<Deflater>,
     inflater: Option<Inflater>,
+    pub(super) seal: Option<Seal>,
+    /// A sealed message came: whoever can seal has no reason to say anything in clear.
+    pub(super) heard_sealed: bool,
 }
 
 impl Own {
     /// What an agreement asks for, if anything.
     pub(super) fn of(agreed: Option<Agreement>) -> Option<Box<Self>> {
         let agreed = agreed.filter(|agreed| agreed.server_takeover || agreed.client_takeover)?;
-        Some(Box::new(Self { agreed, deflater: None, inflater: None }))
+        Some(Box::new(Self { agreed: Some(agreed), ..Self::default() }))
     }
 
-    /// The compressor of this client alone, if it has one.
-    pub(super) fn deflater(&mut self) -> Option<&mut Deflater> {
-        let agreed = self.agreed;
-        agreed
-            .server_takeover
-            .then(|| self.deflater.get_or_insert_with(|| Deflater::new(agreed.window, true)))
+    /// Appends frames again as this client gets them; false, and nothing is appended, if it gets them as they are.
+    pub(super) fn rewrite(&mut self, out: &mut Vec<u8>, frames: &[u8]) -> bool {
+        if let Some(seal) = &mut self.seal {
+            seal.rewrite_frames(out, frames);
+        } else if let Some(agreed) = self.agreed.filter(|agreed| agreed.server_takeover) {
+            let deflater = self.deflater.get_or_insert_with(|| Deflater::new(agreed.window, true));
+            deflater.rewrite_frames(out, frames);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// What is said from now on refers to nothing that was said before.
@@ -109,9 +119,15 @@ impl Own {
         self.deflater = None;
     }
 
-    /// The decompressor of this client alone, if it has one.
-    pub(super) fn inflater(&mut self) -> Option<&mut Inflater> {
-        self.agreed.client_takeover.then(|| self.inflater.get_or_insert_with(|| Inflater::new(true)))
+    /// Takes the decompressor of this client alone, if it has one, for the length of one read.
+    pub(super) fn take_inflater(&mut self) -> Option<Inflater> {
+        let is_own = self.agreed.is_some_and(|agreed| agreed.client_takeover);
+        is_own.then(|| self.inflater.take().unwrap_or_else(|| Inflater::new(true)))
+    }
+
+    /// Puts it back.
+    pub(super) fn give_back(&mut self, inflater: Inflater) {
+        self.inflater = Some(inflater);
     }
 }
 
@@ -120,6 +136,10 @@ impl Own {
 pub(super) struct Flags {
     /// It said `client_hello` and is pinged with messages.
     pub(super) hello: bool,
+    /// It agreed on permessage-deflate.
+    pub(super) deflates: bool,
+    /// It asked for msgpack.
+    pub(super) msgpack: bool,
     /// It waits in a flush list.
     pub(super) queued: bool,
     /// It waits in a list that lets others go first.

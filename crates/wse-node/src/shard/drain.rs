@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use wse_core::ConnId;
 use wse_core::protocol::words;
-use wse_core::websocket::Opcode;
 use wse_core::websocket::close::write_close;
-use wse_core::websocket::frame::write_frame;
 
 use super::Shard;
 use super::close::Reason;
@@ -120,11 +118,10 @@ impl Shard {
         let slot = conn.slot;
         // The golden ratio spreads consecutive slots evenly.
         let retry_ms = (u64::from(slot.wrapping_mul(0x9e37_79b9)) * RETRY_MS) >> 32;
-        let mut words = Vec::new();
-        write_frame(&mut words, Opcode::Text, words::reconnect(retry_ms, &drain.reason).as_bytes());
+        let words = words::reconnect(retry_ms, &drain.reason);
         let mut close = Vec::new();
         write_close(&mut close, drain.close_code, &drain.reason);
-        self.send_own(slot, &words);
+        self.say(slot, &words);
         if self.slots.open(conn).is_some() {
             let end = close.len() as u32;
             let run = self.pool.run(close);

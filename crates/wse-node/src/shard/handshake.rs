@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 
 use wse_core::acl::Acl;
 use wse_core::auth::{Claims, Life, TokenError, find_token};
+use wse_core::encoding::Format;
 use wse_core::http::{Head, Request, Response};
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::words;
-use wse_core::websocket::Opcode;
-use wse_core::websocket::deflate::Agreement;
-use wse_core::websocket::frame::write_frame;
+use wse_core::websocket::deflate::{Agreement, Mode};
 use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
@@ -22,7 +21,7 @@ use crate::log::limited;
 use crate::metrics::Metrics;
 use crate::people::Person;
 use crate::shared::Shared;
-use crate::squeeze::Wire;
+use crate::squeeze::{Wire, write_text};
 use crate::stats::TIMES;
 
 /// The reading of the keys that is always over.
@@ -47,6 +46,7 @@ struct Opening {
     head_end: usize,
     response: Vec<u8>,
     deflate: Option<Agreement>,
+    format: Format,
     identity: Identity,
     /// The client, where a trusted proxy tells who it is.
     client: Option<SocketAddr>,
@@ -126,8 +126,13 @@ impl Shard {
 
     /// Answers 101 and begins the session.
     fn open(&mut self, slot: u32, opening: Opening, len: usize) {
-        let Opening { head_end, mut response, deflate, identity, client } = opening;
-        let wire = Wire::of(deflate);
+        let Opening { head_end, mut response, deflate, format, identity, client } = opening;
+        let wire = Wire::of(deflate, format);
+        if let Some(conn) = self.slots.get_mut(slot) {
+            conn.wire = wire;
+            conn.flags.deflates = deflate.is_some();
+            conn.flags.msgpack = format == Format::Msgpack;
+        }
         if let Identity::Refused(code, message) = identity {
             return self.refuse_in_band(slot, response, code, message);
         }
@@ -138,7 +143,7 @@ impl Shard {
                 life = Some(Life::new(claims.expires_at, self.shared.clock.unix()));
                 let user = claims.subject;
                 let ready = self.ready(id, &user);
-                write_frame(&mut response, Opcode::Text, ready.as_bytes());
+                write_text(&mut response, ready.as_bytes(), format);
                 (EventKind::AuthConnect, Some(user.clone()), acl, user.as_bytes().to_vec())
             }
             Identity::Anonymous(cookies) => (EventKind::Connect, None, None, cookies),
@@ -151,7 +156,6 @@ impl Shard {
         conn.deadline_ms = deadline_ms;
         conn.heard_ms = self.now_ms;
         conn.life = life;
-        conn.wire = wire;
         conn.own = Own::of(deflate);
         let person = Person {
             generation: id.generation,
@@ -160,6 +164,8 @@ impl Shard {
             user_id,
             wire,
             present: false,
+            unzips: false,
+            sealed: false,
             subscriptions: Default::default(),
         };
         self.schedule_next(slot);
@@ -183,6 +189,7 @@ impl Shard {
             connection_id: std::str::from_utf8(&text).unwrap_or_default(),
             user_id,
             recovery: self.shared.options.recovery_enabled,
+            compression: self.shared.policy.compression != Mode::Off,
             unix_ms: self.shared.clock.unix_ms(),
         }
         .to_text()
@@ -193,7 +200,9 @@ impl Shard {
         self.handle().stats.auth_failures.add(1);
         self.handle().stats.rejected.add(1);
         let error = words::error(code, message, self.shared.clock.unix_ms());
-        write_frame(&mut response, Opcode::Text, error.as_bytes());
+        if let Some(conn) = self.slots.get_mut(slot) {
+            conn.write_words(&mut response, &error);
+        }
         self.send_own(slot, &response);
         self.close(slot, Reason::Unauthenticated);
     }
@@ -267,7 +276,14 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
     let mut response = Vec::with_capacity(512);
     upgrade.write_response(&mut response);
     let client = forwarded(shared, hop, &request);
-    Outcome::Open(Opening { head_end, response, deflate: upgrade.deflate, identity, client })
+    Outcome::Open(Opening {
+        head_end,
+        response,
+        deflate: upgrade.deflate,
+        format: upgrade.format,
+        identity,
+        client,
+    })
 }
 
 fn identity_len(identity: &Identity) -> usize {

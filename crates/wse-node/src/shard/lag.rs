@@ -15,8 +15,7 @@ use wse_core::history::Position;
 use wse_core::options::SlowClient;
 use wse_core::outbox::{Outbox, Run as _};
 use wse_core::protocol::words::Gap;
-use wse_core::websocket::Opcode;
-use wse_core::websocket::frame::{server_frame_len, write_frame};
+use wse_core::websocket::frame::server_frame_len;
 
 use super::Shard;
 use super::close::Reason;
@@ -141,14 +140,12 @@ fn count_frames(run: &Run, start: u32, end: u32) -> u64 {
     count
 }
 
-/// The frame that tells what is lost of a topic with history, if anything is: from the first that is missing to where the replay begins.
-fn lost(topic: &str, first: u64, begins: Position) -> Vec<u8> {
-    let mut frame = Vec::new();
-    if begins.offset >= first {
-        let gap = Gap::Lost { topic, epoch: begins.epoch, from: first, to: begins.offset };
-        write_frame(&mut frame, Opcode::Text, gap.to_text().as_bytes());
+/// What tells what is lost of a topic with history, if anything is: from the first that is missing to where the replay begins.
+fn lost(topic: &str, first: u64, begins: Position) -> String {
+    if begins.offset < first {
+        return String::new();
     }
-    frame
+    Gap::Lost { topic, epoch: begins.epoch, from: first, to: begins.offset }.to_text()
 }
 
 impl Conn {
@@ -265,7 +262,9 @@ impl Shard {
                 Missing::Unknown => None,
             };
             let gap = Gap::Uncounted { topic: &topic, missed };
-            write_frame(&mut notices, Opcode::Text, gap.to_text().as_bytes());
+            if let Some(conn) = self.slots.get_mut(slot) {
+                conn.write_words(&mut notices, &gap.to_text());
+            }
             self.shared.laggards.gaps.fetch_add(1, Relaxed);
         }
         self.end_lag_if_over(slot);
@@ -309,8 +308,10 @@ impl Shard {
             self.shared.laggards.gaps.fetch_add(u64::from(!notice.is_empty()), Relaxed);
         }
         if !notice.is_empty() {
-            let end = notice.len() as u32;
-            conn.outbox.push(&pool.run(notice), 0, end);
+            let mut frame = Vec::new();
+            conn.write_words(&mut frame, &notice);
+            let end = frame.len() as u32;
+            conn.outbox.push(&pool.run(frame), 0, end);
         }
         for (chunk, start, end) in &replay.parts {
             give_kept(conn, &pool, &topic, chunk, *start, *end);

@@ -8,12 +8,14 @@ mod accept;
 mod close;
 mod commands;
 mod conn;
+mod decode;
 mod deliver;
 mod drain;
 mod flush;
 mod gather;
 mod groups;
 mod handshake;
+mod hello;
 mod hold;
 mod lag;
 mod proxied;
@@ -21,6 +23,7 @@ mod read;
 mod readers;
 mod refresh;
 mod runs;
+mod say;
 mod sweeps;
 mod timers;
 
@@ -31,6 +34,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use mio::{Events as Readiness, Poll, Token};
 use wse_core::ConnId;
+use wse_core::encoding::zlib::Opener;
 use wse_core::queue_group::Rotation;
 use wse_core::websocket::deflate::Inflater;
 use wse_core::wheel::Wheel;
@@ -79,6 +83,8 @@ pub(crate) struct Shard {
     scratch: Vec<u8>,
     /// For clients whose messages are compressed one by one.
     inflater: Option<Inflater>,
+    /// For messages in zlib streams.
+    opener: Option<Box<Opener>>,
     batch: Batch,
     pool: Pool,
     /// Connections to write to.
@@ -127,6 +133,7 @@ impl Shard {
             buffer: vec![0; PREFIX_BYTES + READ_BYTES],
             scratch: Vec::new(),
             inflater: None,
+            opener: None,
             batch: Batch::default(),
             pool: Pool::new(shared.clone()),
             sweeps: Sweeps::default(),

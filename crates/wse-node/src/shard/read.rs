@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use wse_core::ConnId;
+use wse_core::encoding::zlib::Opener;
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::command::{Command, strip_prefix};
 use wse_core::protocol::words;
@@ -16,7 +17,6 @@ use super::conn::{Conn, Phase};
 use super::{PREFIX_BYTES, READ_BYTES, Shard};
 use crate::events::{Batch, EventKind};
 use crate::shared::Shared;
-use crate::squeeze::Wire;
 use crate::stats::Stats;
 
 /// Reads of one socket in one turn.
@@ -117,10 +117,10 @@ impl Shard {
         let mut receiver = std::mem::take(&mut conn.receiver);
         let mut replies = std::mem::take(&mut self.scratch);
         replies.clear();
-        let mut own = conn.own.take();
-        let inflation = match own.as_mut().and_then(|own| own.inflater()) {
+        let mut own_inflater = conn.own.as_mut().and_then(|own| own.take_inflater());
+        let inflation = match &mut own_inflater {
             Some(inflater) => Inflation::By(inflater),
-            None if conn.wire == Wire::Plain => Inflation::Refused,
+            None if !conn.flags.deflates => Inflation::Refused,
             None => Inflation::By(self.inflater.get_or_insert_with(|| Inflater::new(false))),
         };
         let mut inlet = Inlet {
@@ -129,9 +129,11 @@ impl Shard {
             conn,
             batch: &mut self.batch,
             replies: &mut replies,
+            opener: &mut self.opener,
             shared: &self.shared,
             messages: 0,
             closed: None,
+            too_large: false,
             refused: None,
             renewed: false,
             awaits_room: false,
@@ -139,10 +141,13 @@ impl Shard {
         let bytes = &mut self.buffer[start..end];
         let flow = receiver.receive(bytes, max_message_size, inflation, |incoming| inlet.take(incoming));
         inlet.finish();
+        let flow = if inlet.too_large { Err(ProtocolError::TooLarge) } else { flow };
         let (closed, messages, renewed) = (inlet.closed, inlet.messages, inlet.renewed);
         let awaits_room = inlet.awaits_room;
         conn.receiver = receiver;
-        conn.own = own;
+        if let (Some(own), Some(inflater)) = (&mut conn.own, own_inflater) {
+            own.give_back(inflater);
+        }
         conn.flags.paused = flow == Ok(Flow::Pause);
         if conn.flags.paused {
             if awaits_room {
@@ -177,17 +182,15 @@ impl Shard {
         }
         let limit = self.shared.options.max_message_size;
         let text = format!("a message may have at most {limit} bytes (max_message_size)");
-        let mut frame = Vec::new();
         let error = words::error(ErrorCode::MessageTooLarge, &text, self.shared.clock.unix_ms());
-        write_frame(&mut frame, Opcode::Text, error.as_bytes());
-        self.send_own(slot, &frame);
+        self.say(slot, &error);
     }
 
     /// After the server's close frame only the client's is of interest.
     fn await_close_frame(&mut self, slot: u32, len: usize) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         let mut receiver = std::mem::take(&mut conn.receiver);
-        let inflation = if conn.wire == Wire::Plain { Inflation::Refused } else { Inflation::Skipped };
+        let inflation = if conn.flags.deflates { Inflation::Skipped } else { Inflation::Refused };
         let bytes = &mut self.buffer[..len];
         let flow = receiver.receive(bytes, usize::MAX >> 1, inflation, |_| Flow::Continue);
         match flow {
@@ -244,10 +247,13 @@ pub(super) struct Inlet<'a> {
     batch: &'a mut Batch,
     /// Frames that answer, in order.
     replies: &'a mut Vec<u8>,
+    pub(super) opener: &'a mut Option<Box<Opener>>,
     pub(super) shared: &'a Shared,
     pub(super) messages: u64,
     /// The code of the client's close frame.
     closed: Option<u16>,
+    /// A message has more in it than `max_message_size`.
+    pub(super) too_large: bool,
     /// Seconds until the limit that refused a message lets the next one pass, and which limit that is.
     pub(super) refused: Option<(f64, &'static str)>,
     /// A fresh token came: the connection's deadlines have changed.
@@ -260,8 +266,9 @@ impl Inlet<'_> {
     #[inline]
     fn take(&mut self, incoming: Incoming<'_>) -> Flow {
         match incoming {
+            Incoming::Text(_) if self.seals_all() => self.refuse_in_clear(),
             Incoming::Text(text) => self.text(text),
-            Incoming::Binary(bytes) => self.message(EventKind::Binary, bytes),
+            Incoming::Binary(bytes) => self.binary(bytes),
             Incoming::Ping(payload) => {
                 write_frame(self.replies, Opcode::Pong, payload);
                 Flow::Continue
@@ -274,7 +281,7 @@ impl Inlet<'_> {
         }
     }
 
-    fn text(&mut self, text: &str) -> Flow {
+    pub(super) fn text(&mut self, text: &str) -> Flow {
         match Command::parse(strip_prefix(text), self.shared.may) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Publish(publish) => return self.publish(&publish),
@@ -308,10 +315,9 @@ impl Inlet<'_> {
                 }
             }
             Command::Pong => {}
-            Command::ClientHello { protocol_version } => {
+            Command::ClientHello(said) => {
                 if self.pass() {
-                    self.conn.flags.hello = true;
-                    self.hello(protocol_version);
+                    self.hello(&said);
                 }
             }
             Command::AuthRefresh { token } => {
@@ -329,7 +335,7 @@ impl Inlet<'_> {
 
     /// A message for the application: room first, for what is refused for want of it is asked again.
     #[inline]
-    fn message(&mut self, kind: EventKind, bytes: &[u8]) -> Flow {
+    pub(super) fn message(&mut self, kind: EventKind, bytes: &[u8]) -> Flow {
         if !self.shared.events.reserve(1, bytes.len()) {
             return Flow::Pause;
         }
@@ -369,24 +375,17 @@ impl Inlet<'_> {
         &self.shared.shards[usize::from(self.id.shard)].stats
     }
 
-    fn hello(&mut self, client_protocol_version: u64) {
-        let text = self.id.to_text(self.shared.run);
-        let options = &self.shared.options;
-        let hello = words::Hello {
-            client_protocol_version,
-            connection_id: std::str::from_utf8(&text).unwrap_or_default(),
-            ping_interval_ms: options.ping_interval.as_millis() as u64,
-            max_message_size: options.max_message_size,
-            rate_limit_capacity: options.rate_limit_capacity,
-            rate_limit_refill: options.rate_limit_refill,
-            recovery: options.recovery_enabled,
-            unix_ms: self.shared.clock.unix_ms(),
-        };
-        self.reply(&hello.to_text());
+    pub(super) fn reply(&mut self, text: &str) {
+        self.conn.write_words(self.replies, text);
     }
 
-    pub(super) fn reply(&mut self, text: &str) {
-        write_frame(self.replies, Opcode::Text, text.as_bytes());
+    pub(super) fn refuse(&mut self, code: ErrorCode, message: &str) {
+        self.reply(&words::error(code, message, self.shared.clock.unix_ms()));
+    }
+
+    /// Takes note of a message that goes no further.
+    pub(super) fn count_message(&mut self) {
+        self.messages += 1;
     }
 
     /// One error for all that one read had refused: an answer to each would be a flood of our own.

@@ -59,8 +59,4 @@ impl Inlet<'_> {
         limited!(info, self.shared.clock, reason = error.reason(), "a fresh token was refused");
         self.refuse(ErrorCode::AuthFailed, error.client_message());
     }
-
-    fn refuse(&mut self, code: ErrorCode, message: &str) {
-        self.reply(&words::error(code, message, self.shared.clock.unix_ms()));
-    }
 }

@@ -1,15 +1,17 @@
-//! The memory of one batch, and what of it each client gets: plain, a compressed twin, or its own compression of the plain.
+//! The memory of one batch, and what of it each client gets: plain, a twin in the form it wants, or what is made for it alone.
 
 use std::sync::Arc;
 
+use wse_core::encoding::Format;
 use wse_core::history::Chunk;
 use wse_core::outbox::Run as _;
-use wse_core::websocket::deflate::Window;
+use wse_core::websocket::Opcode;
+use wse_core::websocket::frame::ServerFrames;
 
 use super::conn::Conn;
 use crate::inbox::{Contents, Entry};
 use crate::run::{Note, Pool, Run};
-use crate::squeeze::{Twins, Wire};
+use crate::squeeze::{Lane, Twins, Wire, write_text};
 use crate::topics::Audience;
 
 /// Some frames of a batch, and their twins.
@@ -62,7 +64,7 @@ type Part = (Run, u32, u32);
 /// The frames of one batch.
 pub(super) struct Runs {
     pub(super) plain: Run,
-    twins: [Option<Run>; Window::COUNT],
+    twins: Option<Box<[Option<Run>; Lane::COUNT]>>,
     pool: Pool,
 }
 
@@ -72,19 +74,20 @@ impl Runs {
         let bytes = std::mem::replace(&mut contents.bytes, pool.buffer());
         let lanes = contents.lanes.take();
         let pieces = || contents.entries.iter().filter_map(Piece::of);
-        let plain =
-            pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
-        let mut index = 0;
-        let twins = lanes.map(|bytes| {
-            let window = Window::at(index);
-            index += 1;
-            (!bytes.is_empty()).then(|| {
-                let twin = |piece: Piece<'_>| {
-                    let (start, end) = piece.twins?.get(window)?;
-                    piece.note(start, end)
-                };
-                pool.noted(bytes, pieces().filter_map(twin).collect())
-            })
+        let plain = pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
+        let twins = lanes.map(|lanes| {
+            let mut index = 0;
+            Box::new(lanes.map(|bytes| {
+                let lane = Lane::at(index);
+                index += 1;
+                (!bytes.is_empty()).then(|| {
+                    let twin = |piece: Piece<'_>| {
+                        let (start, end) = piece.twins?.get(lane)?;
+                        piece.note(start, end)
+                    };
+                    pool.noted(bytes, pieces().filter_map(twin).collect())
+                })
+            }))
         });
         Self { plain, twins, pool: pool.clone() }
     }
@@ -99,28 +102,29 @@ impl Runs {
     pub(super) fn give(&self, conn: &mut Conn, piece: Piece<'_>) {
         match conn.wire {
             Wire::Plain => conn.outbox.push(&self.plain, piece.start, piece.end),
-            Wire::Shared(window) => {
-                let (run, start, end) = self.part(window, piece);
-                conn.outbox.push(run, start, end);
-            }
-            Wire::Own => {
-                compress(conn, &self.pool, &self.plain, piece.start, piece.end, piece.note(0, 0));
-            }
+            Wire::Shared(lane) => match self.twin(lane, piece) {
+                Some((run, start, end)) => conn.outbox.push(run, start, end),
+                None => {
+                    let (run, start, end) = self.without_twin(lane, piece);
+                    conn.outbox.push(&run, start, end);
+                }
+            },
+            Wire::Own => give_own(conn, &self.pool, &self.plain, piece.start, piece.end, piece.note(0, 0)),
         }
     }
 
     /// The same for a connection that gets nothing but the pieces of one group, which are put together for all such.
     pub(super) fn give_joined(&self, conn: &mut Conn, pieces: &[Piece<'_>], joined: &mut Joined) {
         let index = match conn.wire {
-            Wire::Shared(window) => window.index(),
-            Wire::Plain | Wire::Own => Window::COUNT,
+            Wire::Shared(lane) => lane.index(),
+            Wire::Plain | Wire::Own => Lane::COUNT,
         };
         let (run, start, end) = joined.0[index].get_or_insert_with(|| self.join(conn.wire, pieces));
         match conn.wire {
             Wire::Own => {
                 // The pieces of a group are of one topic and follow each other.
                 let note = pieces.first().and_then(|piece| piece.note(0, 0));
-                compress(conn, &self.pool, run, *start, *end, note);
+                give_own(conn, &self.pool, run, *start, *end, note);
             }
             _ => conn.outbox.push(run, *start, *end),
         }
@@ -129,12 +133,14 @@ impl Runs {
     /// One contiguous run: the original where the pieces lie together, else a copy.
     fn join(&self, wire: Wire, pieces: &[Piece<'_>]) -> Part {
         let part = |piece: &Piece<'_>| match wire {
-            Wire::Shared(window) => self.part(window, *piece),
-            Wire::Plain | Wire::Own => (&self.plain, piece.start, piece.end),
+            Wire::Shared(lane) => match self.twin(lane, *piece) {
+                Some((run, start, end)) => (run.clone(), start, end),
+                None => self.without_twin(lane, *piece),
+            },
+            Wire::Plain | Wire::Own => (self.plain.clone(), piece.start, piece.end),
         };
         if let [piece] = pieces {
-            let (run, start, end) = part(piece);
-            return (run.clone(), start, end);
+            return part(piece);
         }
         let (mut bytes, mut notes) = (self.pool.buffer(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
@@ -147,30 +153,67 @@ impl Runs {
         (self.pool.noted(bytes, notes), 0, end)
     }
 
-    /// The twin of a piece, or itself where it has none.
-    fn part(&self, window: Window, piece: Piece<'_>) -> (&Run, u32, u32) {
-        let twin = piece.twins.and_then(|twins| twins.get(window));
-        match (twin, &self.twins[window.index()]) {
-            (Some((start, end)), Some(run)) => (run, start, end),
-            _ => (&self.plain, piece.start, piece.end),
+    /// The twin of a piece.
+    #[inline]
+    fn twin(&self, lane: Lane, piece: Piece<'_>) -> Option<(&Run, u32, u32)> {
+        let (start, end) = piece.twins?.get(lane)?;
+        let run = self.twins.as_ref()?[lane.index()].as_ref()?;
+        Some((run, start, end))
+    }
+
+    /// What a client gets in the place of a twin that nobody made, because it had not come yet, or the message is for it alone: a message
+    /// that is not compressed, as any client takes it, but packed if that was agreed on.
+    fn without_twin(&self, lane: Lane, piece: Piece<'_>) -> Part {
+        let Piece { start, end, .. } = piece;
+        let frames = &self.plain.bytes()[start as usize..end as usize];
+        match packed(lane.format(), frames) {
+            None => (self.plain.clone(), start, end),
+            Some(bytes) => {
+                let end = bytes.len() as u32;
+                (self.pool.noted(bytes, piece.note(0, end).into_iter().collect()), 0, end)
+            }
         }
     }
 }
 
-/// Compresses for one client alone: its context must see exactly what it is sent, in that order.
-fn compress(conn: &mut Conn, pool: &Pool, run: &Run, start: u32, end: u32, note: Option<Note>) {
+/// Frames of a server again, those of texts packed; `None` where there is nothing to be packed.
+fn packed(format: Format, frames: &[u8]) -> Option<Vec<u8>> {
+    let is_text = |opcode, compressed: bool| opcode == Opcode::Text && !compressed;
+    if format == Format::Json
+        || !ServerFrames::of(frames).any(|frame| is_text(frame.opcode, frame.compressed))
+    {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(frames.len());
+    for frame in ServerFrames::of(frames) {
+        if is_text(frame.opcode, frame.compressed) {
+            write_text(&mut bytes, frame.payload, format);
+        } else {
+            bytes.extend_from_slice(frame.whole);
+        }
+    }
+    Some(bytes)
+}
+
+/// Compresses or seals for one client alone: its context must see exactly what it is sent, in that order.
+fn give_own(conn: &mut Conn, pool: &Pool, run: &Run, start: u32, end: u32, note: Option<Note>) {
     let frames = &run.bytes()[start as usize..end as usize];
-    let Some(deflater) = conn.own.as_mut().and_then(|own| own.deflater()) else {
-        return conn.outbox.push(run, start, end);
-    };
     let mut bytes = Vec::with_capacity(frames.len() / 2);
-    deflater.rewrite_frames(&mut bytes, frames);
+    if !conn.own.as_mut().is_some_and(|own| own.rewrite(&mut bytes, frames)) {
+        return conn.outbox.push(run, start, end);
+    }
+    give_made(conn, pool, bytes, note);
+}
+
+/// Frames that were made for one client alone, and belong to one note if to any.
+fn give_made(conn: &mut Conn, pool: &Pool, bytes: Vec<u8>, note: Option<Note>) {
     let end = bytes.len() as u32;
     let notes = note.map(|note| Note { end, ..note }).into_iter().collect();
     conn.outbox.push(&pool.noted(bytes, notes), 0, end);
 }
 
-/// Notes for a connection that it is to be sent a part of a topic's history: plain messages, which any client takes.
+/// Notes for a connection that it is to be sent a part of a topic's history: messages as they are kept, which any client takes, but packed
+/// or sealed where that was agreed on.
 pub(super) fn give_kept(
     conn: &mut Conn,
     pool: &Pool,
@@ -180,14 +223,17 @@ pub(super) fn give_kept(
     end: u32,
 ) {
     let run = pool.kept(topic, chunk);
-    if conn.wire == Wire::Own {
-        let first = chunk.offset_at(start);
-        compress(conn, pool, &run, start, end, Some(Note { start: 0, end: 0, first, topic: topic.clone() }));
-    } else {
-        conn.outbox.push(&run, start, end);
+    let frames = &chunk.bytes()[start as usize..end as usize];
+    let note = || Note { start: 0, end: 0, first: chunk.offset_at(start), topic: topic.clone() };
+    match conn.wire {
+        Wire::Own => give_own(conn, pool, &run, start, end, Some(note())),
+        Wire::Shared(lane) if let Some(bytes) = packed(lane.format(), frames) => {
+            give_made(conn, pool, bytes, Some(note()));
+        }
+        _ => conn.outbox.push(&run, start, end),
     }
 }
 
-/// The pieces of a group put together, by window and last plain, as far as somebody wanted them.
+/// The pieces of a group put together, by lane and last plain, as far as somebody wanted them.
 #[derive(Default)]
-pub(super) struct Joined([Option<Part>; Window::COUNT + 1]);
+pub(super) struct Joined([Option<Part>; Lane::COUNT + 1]);

@@ -104,24 +104,13 @@ impl Shard {
         }
     }
 
-    fn say(&mut self, slot: u32, text: &str) {
-        let mut frame = std::mem::take(&mut self.scratch);
-        frame.clear();
-        write_frame(&mut frame, Opcode::Text, text.as_bytes());
-        self.send_own(slot, &frame);
-        self.scratch = frame;
-    }
-
     fn ping(&mut self, slot: u32, hello: bool) {
-        let mut frame = std::mem::take(&mut self.scratch);
-        frame.clear();
         if hello {
-            write_frame(&mut frame, Opcode::Text, words::ping(self.shared.clock.unix_ms()).as_bytes());
-        } else {
-            write_frame(&mut frame, Opcode::Ping, &[]);
+            return self.say(slot, &words::ping(self.shared.clock.unix_ms()));
         }
+        let mut frame = Vec::with_capacity(2);
+        write_frame(&mut frame, Opcode::Ping, &[]);
         self.send_own(slot, &frame);
-        self.scratch = frame;
     }
 
     /// When the first ping of a connection is due: spread over an interval, so that thousands that came together are not pinged together.

@@ -3,7 +3,7 @@
 pub mod pack;
 pub mod unpack;
 
-pub use pack::{PackError, pack};
+pub use pack::{PackError, pack, pack_head, pack_rest};
 pub use unpack::{UnpackError, unpack};
 
 /// Whether bytes begin as a msgpack map does, which is how a client that speaks msgpack begins its messages.

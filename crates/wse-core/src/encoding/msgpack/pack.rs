@@ -43,6 +43,35 @@ pub fn pack(json: &str, out: &mut Vec<u8>) -> Result<(), PackError> {
     result
 }
 
+/// Appends the members of an object of which the beginning, up to a comma or the opening brace, comes apart; how many they are.
+///
+/// # Errors
+/// [`PackError`].
+pub fn pack_rest(rest: &str, out: &mut Vec<u8>) -> Result<u32, PackError> {
+    let before = out.len();
+    let mut packer = Packer { text: rest, bytes: rest.as_bytes(), at: 0, out, unescaped: String::new() };
+    let result = packer.rest();
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// Appends what comes before those members: the head of a map, and the members in `head`, the beginning of an object up to a comma or,
+/// where nothing follows, up to the closing brace.
+///
+/// # Errors
+/// [`PackError`].
+pub fn pack_head(head: &str, rest: u32, out: &mut Vec<u8>) -> Result<(), PackError> {
+    let before = out.len();
+    let mut packer = Packer { text: head, bytes: head.as_bytes(), at: 0, out, unescaped: String::new() };
+    let result = packer.head(rest);
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
 struct Packer<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -72,6 +101,32 @@ impl Packer<'_> {
         self.value(0)?;
         self.skip_space();
         if self.at == self.bytes.len() { Ok(()) } else { Err(PackError::NotJson) }
+    }
+
+    /// Members up to the closing brace, and nothing behind it.
+    fn rest(&mut self) -> Result<u32, PackError> {
+        let count = self.elements(b'}', |packer| packer.member(1))?;
+        self.skip_space();
+        if self.at == self.bytes.len() { Ok(count) } else { Err(PackError::NotJson) }
+    }
+
+    /// An opening brace and members up to the end of the text, of which the last may have a comma behind it.
+    fn head(&mut self, rest: u32) -> Result<(), PackError> {
+        self.expect(b'{')?;
+        let (head, mut count) = (self.out.len(), rest);
+        self.out.push(MAP.short);
+        self.skip_space();
+        while self.at < self.bytes.len() {
+            self.member(1)?;
+            count += 1;
+            self.skip_space();
+            if self.at < self.bytes.len() {
+                self.expect(b',')?;
+                self.skip_space();
+            }
+        }
+        self.write_count(head, MAP, count);
+        Ok(())
     }
 
     #[inline]
@@ -121,15 +176,19 @@ impl Packer<'_> {
     }
 
     fn members(&mut self, depth: usize) -> Result<(), PackError> {
-        self.container(depth, MAP, b'}', |packer| {
-            packer.skip_space();
-            if packer.peek() != Some(b'"') {
-                return Err(PackError::NotJson);
-            }
-            packer.string()?;
-            packer.expect(b':')?;
-            packer.value(depth + 1)
-        })
+        self.container(depth, MAP, b'}', |packer| packer.member(depth + 1))
+    }
+
+    /// A name, and a value that is so deep.
+    #[inline]
+    fn member(&mut self, depth: usize) -> Result<(), PackError> {
+        self.skip_space();
+        if self.peek() != Some(b'"') {
+            return Err(PackError::NotJson);
+        }
+        self.string()?;
+        self.expect(b':')?;
+        self.value(depth)
     }
 
     fn items(&mut self, depth: usize) -> Result<(), PackError> {
@@ -143,7 +202,7 @@ impl Packer<'_> {
         depth: usize,
         heads: Heads,
         end: u8,
-        mut element: impl FnMut(&mut Self) -> Result<(), PackError>,
+        element: impl FnMut(&mut Self) -> Result<(), PackError>,
     ) -> Result<(), PackError> {
         if depth >= MAX_DEPTH {
             return Err(PackError::TooDeep);
@@ -151,10 +210,22 @@ impl Packer<'_> {
         self.at += 1;
         let head = self.out.len();
         self.out.push(heads.short);
+        let count = self.elements(end, element)?;
+        self.write_count(head, heads, count);
+        Ok(())
+    }
+
+    /// Elements with commas between, up to the closing bracket; how many they are.
+    #[inline]
+    fn elements(
+        &mut self,
+        end: u8,
+        mut element: impl FnMut(&mut Self) -> Result<(), PackError>,
+    ) -> Result<u32, PackError> {
         self.skip_space();
         if self.peek() == Some(end) {
             self.at += 1;
-            return Ok(());
+            return Ok(0);
         }
         let mut count = 0_u32;
         loop {
@@ -168,8 +239,7 @@ impl Packer<'_> {
             }
         }
         self.at += 1;
-        self.write_count(head, heads, count);
-        Ok(())
+        Ok(count)
     }
 
     /// Writes the head of a container whose members are behind it already.

@@ -72,7 +72,9 @@ impl Deflater {
     pub fn rewrite_frames(&mut self, out: &mut Vec<u8>, frames: &[u8]) {
         for frame in ServerFrames::of(frames) {
             match frame.opcode {
-                Opcode::Text | Opcode::Binary => self.write_frame(out, frame.opcode, &[frame.payload]),
+                Opcode::Text | Opcode::Binary if !frame.compressed => {
+                    self.write_frame(out, frame.opcode, &[frame.payload]);
+                }
                 _ => out.extend_from_slice(frame.whole),
             }
         }

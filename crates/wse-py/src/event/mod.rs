@@ -1,0 +1,8 @@
+//! An event of a Python dict as JSON text, written straight from the objects.
+
+mod known;
+mod text;
+mod trouble;
+mod value;
+
+pub(crate) use text::EventText;
