@@ -177,10 +177,10 @@ class Running:
         assert self._events is not None, "the server was started without drain mode"
         return self._events
 
-    def dial(self, **options: Any) -> Peer:
+    def dial(self, *, query: str = "", **options: Any) -> Peer:
         """Connects one client and waits until the server has told of it. Not for use from several threads."""
         known = len(self.events.of("connect", "auth_connect"))
-        client = dial(self.url, **options)
+        client = dial(self.url + query, **options)
         _, conn_id, _ = self.events.wait("connect", "auth_connect", count=known + 1)[known]
         peer = Peer(client, conn_id)
         self._peers.append(peer)
