@@ -47,12 +47,18 @@ mod tests {
             ClientHello { protocol_version: 3, compression: false, encryption_public_key: None }
         );
         assert!(hello(r#"{"features":{"compression":true}}"#).compression);
-        for p in [r#"{"features":{"compression":1}}"#, r#"{"features":[]}"#, r#"{"compression":true}"#, "[]", "7"] {
+        for p in
+            [r#"{"features":{"compression":1}}"#, r#"{"features":[]}"#, r#"{"compression":true}"#, "[]", "7"]
+        {
             assert!(!hello(p).compression, "{p}");
         }
         let key = |p: &str| hello(p).encryption_public_key;
         assert_eq!(key(r#"{"encryption_public_key":"BPg="}"#).as_deref(), Some("BPg="));
-        assert_eq!(key(r#"{"encryption_public_key":[1]}"#).as_deref(), Some("[1]"), "it is refused, not overlooked");
+        assert_eq!(
+            key(r#"{"encryption_public_key":[1]}"#).as_deref(),
+            Some("[1]"),
+            "it is refused, not overlooked"
+        );
         assert_eq!(key(r#"{"encryption_public_key":null}"#), None);
     }
 }
