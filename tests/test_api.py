@@ -31,6 +31,7 @@ SIGNATURES = {
     "inbound_dropped_count": "(self, /)",
     "send": "(self, /, conn_id, message)",
     "send_bytes": "(self, /, conn_id, data)",
+    "send_event": "(self, /, conn_id, event, compression_threshold=1024)",
     "broadcast_all": "(self, /, message)",
     "broadcast_all_bytes": "(self, /, data)",
     "broadcast_local": "(self, /, topic, message)",
@@ -128,6 +129,7 @@ def every_call(server: RustWSEServer, conn_id: str) -> dict[str, tuple[Callable[
         "get_connections": (server.get_connections, []),
         "get_connection_info": (lambda: server.get_connection_info(conn_id), None),
         "disconnect": (lambda: server.disconnect(conn_id), None),
+        "send_event": (lambda: server.send_event(conn_id, {"t": "x"}), 0),
         "add_static": (lambda: server.add_static("/x", "text/plain", "x"), None),
         "connections": (lambda: server.health_snapshot()["connections"], 0),
         "uptime": (lambda: server.health_snapshot()["uptime_secs"], 0.0),
@@ -179,6 +181,7 @@ def test_calls_that_name_nobody_do_nothing(running: Running) -> None:
     for conn_id in (gone.conn_id, "nobody", "", "x" * 10_000, "é", member.conn_id[:-1], member.conn_id + "0"):
         server.send(conn_id, "x")
         server.send_bytes(conn_id, b"x")
+        assert server.send_event(conn_id, {"t": "x"}) == 0
         server.disconnect(conn_id)
         server.unsubscribe_connection(conn_id)
         assert server.get_connection_info(conn_id) is None
