@@ -179,7 +179,6 @@ impl Server {
         }
         Some(info)
     }
-use wse_core::encoding::Format;
 }
 
 /// Checks a list of topics or patterns.
