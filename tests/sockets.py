@@ -89,10 +89,17 @@ class Client:
         receive_buffer: Bytes of the kernel's receive buffer. A client that does not read should have a small
             one, so that what it is behind waits in the server and not in the kernel.
         answers_pings: Whether reading answers the server's pings, as every real client does.
+        query: What the request has behind its path, with the question mark.
     """
 
     def __init__(
-        self, port: int, name: str = "", *, receive_buffer: int | None = None, answers_pings: bool = True
+        self,
+        port: int,
+        name: str = "",
+        *,
+        receive_buffer: int | None = None,
+        answers_pings: bool = True,
+        query: str = "",
     ) -> None:
         self.name = name
         self.answers_pings = answers_pings
@@ -108,15 +115,15 @@ class Client:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.settimeout(PATIENCE)
             self.socket.connect((HOST, port))
-            self._upgrade(port)
+            self._upgrade(port, query)
         except BaseException:
             self.socket.close()
             raise
 
-    def _upgrade(self, port: int) -> None:
+    def _upgrade(self, port: int, query: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
-            f"GET /wse HTTP/1.1\r\nHost: {HOST}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /wse{query} HTTP/1.1\r\nHost: {HOST}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
             f"Cookie: name={self.name}\r\n\r\n".encode()
         )
