@@ -358,7 +358,8 @@ def command() -> dict[str, bytes]:
         "presence": b'{"t":"presence_update","p":{"data":{"status":"away"}}}',
         "deep-data": b'{"t":"publish","p":{"topic":"a","data":{"x":' + b"[" * 62 + b"]" * 62 + b"}}}",
         "twice": b'{"t":"publish","p":{"topic":"a","topic":"b","data":{}},"p":{}}',
-        "hello-with-a-key": b'{"t":"client_hello","p":{"features":{"compression":true},"encryption_public_key":"BPg="}}',
+        "hello-with-a-key": b'{"t":"client_hello","p":{"features":{"compression":true},'
+        b'"encryption_public_key":"BPg="}}',
     }
 
 

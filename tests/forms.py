@@ -28,25 +28,29 @@ def vectors(name: str) -> dict[str, Any]:
     return content
 
 
-def packed(message: Any) -> bytes:
+def packed(message: object) -> bytes:
     """A message as msgpack without a prefix."""
     data = msgpack.packb(message)
     assert isinstance(data, bytes)
     return data
 
 
-def unpack(payload: str | bytes) -> Any:
+def unpack(payload: str | bytes) -> dict[str, Any]:
     """What is in an `M:` message."""
     assert isinstance(payload, bytes), payload
     assert payload[:2] == b"M:", payload
-    return msgpack.unpackb(payload[2:])
+    message = msgpack.unpackb(payload[2:])
+    assert isinstance(message, dict), message
+    return message
 
 
-def unzip(payload: str | bytes) -> Any:
+def unzip(payload: str | bytes) -> dict[str, Any]:
     """What is in a `C:` message."""
     assert isinstance(payload, bytes), payload
     assert payload[:2] == b"C:", payload
-    return json.loads(zlib.decompress(payload[2:]))
+    message = json.loads(zlib.decompress(payload[2:]))
+    assert isinstance(message, dict), message
+    return message
 
 
 def say_hello(peer: Peer, **p: Any) -> dict[str, Any]:

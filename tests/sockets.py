@@ -123,7 +123,8 @@ class Client:
     def _upgrade(self, port: int, query: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
-            f"GET /wse{query} HTTP/1.1\r\nHost: {HOST}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /wse{query} HTTP/1.1\r\nHost: {HOST}:{port}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
             f"Cookie: name={self.name}\r\n\r\n".encode()
         )

@@ -1,4 +1,4 @@
-"""msgpack and zlib: who gets which, what comes in, what a publisher makes once for all, and what is answered to nonsense."""
+"""msgpack and zlib: who gets which, what comes in, and what is answered to nonsense."""
 
 from __future__ import annotations
 
@@ -416,7 +416,7 @@ def msgpack_peer(running: Running) -> tuple[Running, Peer]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(payload=packable)
 def test_any_message_is_the_same_in_msgpack_both_ways(
-    msgpack_peer: tuple[Running, Peer], payload: Any
+    msgpack_peer: tuple[Running, Peer], payload: object
 ) -> None:
     running, peer = msgpack_peer
     message = {"t": "x", "p": payload}

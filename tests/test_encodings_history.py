@@ -12,6 +12,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from forms import MSGPACK, Keys, Sealed, unpack
 from sockets import BINARY, TEXT, Client, client_frame
 from support import PATIENCE, Peer, Running, start_server, wait_until
+from wse_server import Position
 
 TOPIC = 'prices/é"1\\'
 Factory = Callable[..., Running]
@@ -64,9 +65,10 @@ def test_what_msgpack_can_not_say_is_text_with_history_too(server_factory: Facto
     assert unpack(peer.receive())["o"] == 6
 
 
-def missed(running: Running) -> Any:
+def missed(running: Running) -> Position:
     """Publishes ten messages and returns the position before the fourth."""
     positions = [running.server.broadcast(TOPIC, message(at)) for at in range(1, 11)]
+    assert isinstance(positions[2], Position)
     return positions[2]
 
 
@@ -107,7 +109,7 @@ def health(running: Running, name: str) -> int:
 
 
 def story(read: Callable[[bytes], Any], client: Client, top: int) -> tuple[int, int]:
-    """Reads to the message with this number; how many came, and how many a gap told of before. In order, once, without a hole."""
+    """Reads up to a number, in order, once, without a hole; how many came and how many a gap told of."""
     expected, lost = 1, 0
     while expected <= top:
         frames = client.take(PATIENCE)
@@ -136,7 +138,12 @@ def fall_behind(running: Running) -> int:
     return number
 
 
-SLOW = {"recovery_enabled": True, "recovery_buffer_size": 16, "max_outbound_queue_bytes": 65_536, "shards": 1}
+SLOW: dict[str, Any] = {
+    "recovery_enabled": True,
+    "recovery_buffer_size": 16,
+    "max_outbound_queue_bytes": 65_536,
+    "shards": 1,
+}
 
 
 def test_a_slow_client_with_msgpack_is_told_exactly_what_it_missed() -> None:

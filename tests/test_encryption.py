@@ -1,4 +1,4 @@
-"""Sealed messages: the exchange of keys, that nothing goes out in clear after it, and what is taken from a client."""
+"""Sealed messages: the exchange of keys, and that nothing goes out in clear after it."""
 
 from __future__ import annotations
 

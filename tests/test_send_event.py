@@ -1,4 +1,4 @@
-"""`send_event`: the envelope, each id once, every Python type that has a form in JSON, and what happens to the others."""
+"""`send_event`: the envelope, each id once, every Python type that has a form, and the others."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from support import Peer, Running, wait_until
 
@@ -52,7 +53,7 @@ class Order:
     market: ClassVar[str] = "no field"
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024  (a plain one is what is tested)
+Point = namedtuple("Point", "x y")
 
 
 def sent(running: Running, peer: Peer, event: dict[Any, Any]) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def sent(running: Running, peer: Peer, event: dict[Any, Any]) -> dict[str, Any]:
     return answer
 
 
-def sent_payload(running: Running, peer: Peer, payload: Any) -> Any:
+def sent_payload(running: Running, peer: Peer, payload: object) -> object:
     return sent(running, peer, {"t": "x", "p": payload})["p"]
 
 
@@ -217,7 +218,7 @@ def test_a_closed_connection_gets_nothing(running: Running) -> None:
             datetime.datetime(2026, 1, 31, 23, 59, 59, 999000, datetime.UTC),
             "2026-01-31T23:59:59.999000+00:00",
         ),
-        (datetime.datetime(2026, 1, 31), "2026-01-31T00:00:00"),  # noqa: DTZ001
+        (datetime.datetime(2026, 1, 31), "2026-01-31T00:00:00"),
         (datetime.date(2026, 1, 31), "2026-01-31"),
         (datetime.time(1, 2, 3), "01:02:03"),
         (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
@@ -253,7 +254,9 @@ def test_a_closed_connection_gets_nothing(running: Running) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_type_has_the_form_that_is_written_down(running: Running, value: Any, expected: Any) -> None:
+def test_every_type_has_the_form_that_is_written_down(
+    running: Running, value: object, expected: object
+) -> None:
     assert sent_payload(running, running.dial(), value) == expected
 
 
@@ -262,6 +265,7 @@ def test_subclasses_of_plain_types_are_what_they_are(running: Running) -> None:
         __slots__ = ()
 
     class Number(int):
+        @override
         def __repr__(self) -> str:
             return "not a number"
 
@@ -271,7 +275,7 @@ def test_subclasses_of_plain_types_are_what_they_are(running: Running) -> None:
     class Moment(datetime.datetime):
         pass
 
-    payload = {Text("k"): [Text("v"), Number(2**70), Ratio(0.5), Moment(2026, 1, 1)]}  # noqa: DTZ001
+    payload = {Text("k"): [Text("v"), Number(2**70), Ratio(0.5), Moment(2026, 1, 1)]}
     assert sent_payload(running, running.dial(), payload) == {"k": ["v", 2**70, 0.5, "2026-01-01T00:00:00"]}
 
 
@@ -285,7 +289,7 @@ json_values = st.recursive(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(payload=json_values)
 def test_what_json_knows_arrives_as_json_would_have_it(
-    shared_peer: tuple[Running, Peer], payload: Any
+    shared_peer: tuple[Running, Peer], payload: object
 ) -> None:
     running, peer = shared_peer
     assert sent_payload(running, peer, payload) == json.loads(json.dumps(payload))
@@ -317,8 +321,8 @@ def itself() -> dict[str, Any]:
     return loop
 
 
-def nested(levels: int) -> Any:
-    value: Any = 0
+def nested(levels: int) -> object:
+    value: object = 0
     for _ in range(levels):
         value = [value]
     return value
@@ -357,7 +361,7 @@ def nested(levels: int) -> Any:
     ],
 )
 def test_what_has_no_form_is_refused_with_its_place(
-    running: Running, event: Any, error: type[Exception], where: str
+    running: Running, event: dict[Any, Any], error: type[Exception], where: str
 ) -> None:
     peer = running.dial()
     with pytest.raises(error, match=where):
@@ -374,6 +378,7 @@ def test_an_error_of_the_programs_own_comes_through(running: Running) -> None:
         A = 1
 
         @property
+        @override
         def value(self) -> int:
             raise RuntimeError("no value today")
 

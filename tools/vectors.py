@@ -3,9 +3,10 @@
     python tools/vectors.py            write the files
     python tools/vectors.py --check    only say whether they are what would be written; exit code 1 if not
 
-msgpack, zlib and cryptography are independent of this project. The Rust tests replay the vectors against wse-core, the Python
-tests against a running server, and a client in any language can replay them too. Bytes are hexadecimal digits. What a zlib
-stream looks like depends on the library that made it, so its vectors are checked by opening them, not by comparing bytes.
+msgpack, zlib and cryptography are independent of this project. The Rust tests replay the vectors
+against wse-core, the Python tests against a running server, and a client in any language can replay
+them too. Bytes are written in hexadecimal digits. What a zlib stream looks like depends on the
+library that made it, so its vectors are checked by opening them, not by comparing bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ MESSAGE: dict[str, Any] = {
 INFO = b"wse-encryption/aes-gcm-key"
 
 
-def nested(levels: int) -> Any:
+def nested(levels: int) -> dict[str, Any]:
     """Maps in maps, so many levels in all."""
     value: dict[str, Any] = {}
     for _ in range(levels - 1):
@@ -50,9 +51,10 @@ def nested(levels: int) -> Any:
 
 
 def msgpack_vectors() -> dict[str, Any]:
-    """`both`: text and bytes that become each other. `unpack`: bytes that come from clients only, and the text they become.
+    """`both`: text and bytes that become each other.
 
-    `refused`: bytes that are no message. `unpackable`: text that is sent as it is, since msgpack can't say it.
+    `unpack`: bytes that come from clients only, and the text they become. `refused`: bytes that are no
+    message. `unpackable`: text that is sent as it is, since msgpack can't say it.
     """
     both = {
         "message": MESSAGE,
@@ -127,7 +129,7 @@ def msgpack_vectors() -> dict[str, Any]:
 
 
 def zlib_vectors() -> dict[str, Any]:
-    """`opened`: payloads (with their `C:`) and the text in them. `refused`: payloads without a message in them."""
+    """`opened`: payloads (with their `C:`) and the text in them. `refused`: payloads without a message."""
     texts = {
         "message": json.dumps(MESSAGE, ensure_ascii=False),
         "empty-object": "{}",
@@ -171,8 +173,11 @@ def point(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def encryption_vectors() -> dict[str, Any]:
-    """`sealed`: both sides' keys, the key they derive, and messages sealed with it (with their `E:`). `refused`: public keys that are none."""
-    sealed = []
+    """`sealed`: both sides' keys, the key they derive, messages sealed with it (with their `E:`).
+
+    `refused`: public keys that are none.
+    """
+    sealed: list[dict[str, str]] = []
     messages = {
         "message": json.dumps(MESSAGE, ensure_ascii=False).encode(),
         "nothing": b"",
@@ -234,7 +239,7 @@ def text_of(content: dict[str, Any]) -> str:
 
 
 def is_current(name: str, content: dict[str, Any], written: str) -> bool:
-    """Whether a file says what would be written; streams of zlib may differ in their bytes, not in what is in them."""
+    """Whether a file says what would be written; streams of zlib may differ in their bytes only."""
     if name != "zlib":
         return written == text_of(content)
     old = json.loads(written)
