@@ -6,6 +6,8 @@ import json
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -256,3 +258,15 @@ def test_a_client_without_a_key_is_not_encrypted(running: Running) -> None:
     peer = running.dial(query=MSGPACK)
     running.server.send(peer.conn_id, '{"t":"x"}')
     assert unpack(peer.receive()) == {"t": "x"}
+
+
+def test_the_client_of_the_document_works(running: Running, repository: Path) -> None:
+    page = (repository / "docs" / "encryption.md").read_text("utf-8")
+    code: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], code)  # noqa: S102  (the page is ours)
+    peer = running.dial()
+    cipher = code["exchange_keys"](peer.socket)
+    running.server.send(peer.conn_id, "sealed")
+    assert code["unseal"](cipher, peer.receive()) == b"sealed"
+    peer.send(code["seal"](cipher, '{"t":"order"}'))
+    assert running.events.wait("msg")[0][2] == {"t": "order"}

@@ -8,11 +8,14 @@ import decimal
 import enum
 import json
 import math
+import sys
 import threading
 import time
+import types
 import uuid
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -410,3 +413,17 @@ def test_a_flood_of_events_waits_for_the_reader_and_loses_none(server_factory: F
     sender.start()
     assert [peer.receive_json()["seq"] for _ in range(count)] == list(range(1, count + 1))
     sender.join()
+
+
+def test_the_example_of_the_document_does_what_it_says(running: Running, repository: Path) -> None:
+    page = (repository / "docs" / "encodings.md").read_text("utf-8")
+    program = page.split("```python\n")[1].split("```")[0]
+    shown = json.loads(page.split("```json\n")[1].split("```")[0])
+    module = types.ModuleType("example")
+    sys.modules[module.__name__] = module  # where dataclasses look for annotations
+    exec(program, module.__dict__)  # noqa: S102  (the page is ours)
+    peer = running.dial()
+    module.tell(running.server, peer.conn_id)
+    heard = peer.receive_json()
+    assert list(heard) == list(shown)
+    assert heard | {"ts": shown["ts"]} == shown

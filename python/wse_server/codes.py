@@ -40,13 +40,15 @@ class ErrorCode(StrEnum):
     INVALID_SUBSCRIPTION = "INVALID_SUBSCRIPTION"
     """A topic is malformed, or what was asked of it can't be combined, such as recovery with a pattern."""
     INVALID_ACTION = "INVALID_ACTION"
-    """The message asks for an action that does not exist, or lacks a field that the action needs."""
+    """The message asks for an action that does not exist, lacks a field that the action needs, or is in a
+    form that can't be read.
+    """
     NOT_ALLOWED = "NOT_ALLOWED"
     """The connection's access list, or the server's configuration, does not allow it."""
     HANDLER_ERROR = "HANDLER_ERROR"
     """The application's handler for the message failed."""
     ENCRYPTION_REQUIRED = "ENCRYPTION_REQUIRED"
-    """The server takes such a message only encrypted."""
+    """The message came in clear from a client that has exchanged keys and sealed a message before."""
     KEY_EXCHANGE_FAILED = "KEY_EXCHANGE_FAILED"
     """The public key in `client_hello` is malformed, or a key was exchanged on this connection before."""
     SERVER_ERROR = "SERVER_ERROR"
@@ -181,7 +183,8 @@ ERRORS: Mapping[ErrorCode, ErrorInfo] = MappingProxyType(
         ErrorCode.INVALID_ACTION: ErrorInfo(
             code=ErrorCode.INVALID_ACTION,
             meaning=(
-                "The message asks for an action that does not exist, or lacks a field that the action needs."
+                "The message asks for an action that does not exist, lacks a field that the action needs, or "
+                "is in a form that can't be read."
             ),
             advice="Mend the request; nothing was done.",
         ),
@@ -197,8 +200,10 @@ ERRORS: Mapping[ErrorCode, ErrorInfo] = MappingProxyType(
         ),
         ErrorCode.ENCRYPTION_REQUIRED: ErrorInfo(
             code=ErrorCode.ENCRYPTION_REQUIRED,
-            meaning="The server takes such a message only encrypted.",
-            advice="Exchange keys with `client_hello` first.",
+            meaning=(
+                "The message came in clear from a client that has exchanged keys and sealed a message before."
+            ),
+            advice="Seal it and send it again.",
         ),
         ErrorCode.KEY_EXCHANGE_FAILED: ErrorInfo(
             code=ErrorCode.KEY_EXCHANGE_FAILED,

@@ -23,7 +23,7 @@ pub enum ErrorCode {
     ///
     /// Mend the request: the topics it names are not subscribed.
     InvalidSubscription,
-    /// The message asks for an action that does not exist, or lacks a field that the action needs.
+    /// The message asks for an action that does not exist, lacks a field that the action needs, or is in a form that can't be read.
     ///
     /// Mend the request; nothing was done.
     InvalidAction,
@@ -35,9 +35,9 @@ pub enum ErrorCode {
     ///
     /// Tell the people who run the application; the connection goes on.
     HandlerError,
-    /// The server takes such a message only encrypted.
+    /// The message came in clear from a client that has exchanged keys and sealed a message before.
     ///
-    /// Exchange keys with `client_hello` first.
+    /// Seal it and send it again.
     EncryptionRequired,
     /// The public key in `client_hello` is malformed, or a key was exchanged on this connection before.
     ///
