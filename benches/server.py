@@ -4,6 +4,7 @@ Work, chosen by the second argument:
 
     flood   publish to the topic "bench" as fast as Python can, one message a call
     many    the same with ready strings, by `broadcast_many` where there is one, by a loop over them otherwise
+    events  send events to the first client as fast as Python can, by `send_event`
     paced   publish RATE messages a second
     sink    count what clients send
     echo    send each text back to where it came from
@@ -48,6 +49,7 @@ ORDER = (
     '{"sku":"C-0090","title":"ink, royal blue, 50 ml","quantity":3,"price":8.9}],'
     '"note":"please ring twice, the bell is quiet","currency":"EUR","paid":true}}'
 )
+SHORT = '{"seq":%d,"ts_us":%d,"pad":""}'
 TICK = '{"c":"U","t":"tick","p":{"seq":%d,"ts_us":%d,"s":"ES","px":5234.75,"q":2,"pad":""}}'
 
 
@@ -61,7 +63,8 @@ class Bench:
         self.filter: str = arguments.pattern
         self.acl: str = arguments.acl
         self.subscribe: bool = arguments.subscribe or self.work in PUBLISHING
-        self.message: str = ORDER if arguments.message == "order" else padded(TICK, arguments.size)
+        messages = {"order": ORDER, "tick": TICK, "short": SHORT}
+        self.message: str = padded(messages[arguments.message], arguments.size)
         self.epoch = ""
         self.members: list[str] = []
         self.counts = {"joins": 0, "connects": 0, "disconnects": 0, "dicts": 0, "texts": 0, "published": 0}
@@ -96,7 +99,12 @@ class Bench:
             self.work, self.drain_connections
         )
         threading.Thread(target=drain, daemon=True).start()
-        publish = {"flood": self.flood, "many": self.flood_many, "paced": self.pace}.get(self.work)
+        publish = {
+            "flood": self.flood,
+            "many": self.flood_many,
+            "events": self.flood_events,
+            "paced": self.pace,
+        }.get(self.work)
         if publish:
             threading.Thread(target=publish, daemon=True).start()
 
@@ -188,6 +196,26 @@ class Bench:
                 for text in strings:
                     broadcast(TOPIC, text)
             self.counts["published"] += len(strings)
+
+    def flood_events(self) -> None:
+        while not (connections := self.server.get_connections()):
+            time.sleep(0.01)
+        send_event, connection, counts = self.server.send_event, connections[0], self.counts
+        for number in itertools.count():
+            payload = {
+                "order": number,
+                "symbol": "ES",
+                "side": "buy",
+                "price": 5234.75,
+                "quantity": 2,
+                "filled": 1.5,
+                "open": True,
+                "note": None,
+                "customer": "Ada Example",
+                "tags": ["new", "limit"],
+            }
+            send_event(connection, {"t": "order_update", "p": payload})
+            counts["published"] = number + 1
 
     def pace(self) -> None:
         self.wait_for_subscribers()
@@ -290,7 +318,7 @@ def say(answer: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("port", type=int)
-    parser.add_argument("work", choices=["flood", "many", "paced", "sink", "echo", "idle"])
+    parser.add_argument("work", choices=["flood", "many", "events", "paced", "sink", "echo", "idle"])
     parser.add_argument("--clients", type=int, default=1, help="subscribers to wait for before publishing")
     parser.add_argument("--rate", type=float, default=1000, help="messages a second of `paced`")
     parser.add_argument("--subscribe", action="store_true", help="subscribe every client to the topic")
@@ -298,7 +326,9 @@ def main() -> None:
     parser.add_argument(
         "--acl", choices=["off", "equal", "each"], default="off", help="access lists of clients"
     )
-    parser.add_argument("--message", choices=["tick", "order"], default="tick", help="what `flood` publishes")
+    parser.add_argument(
+        "--message", choices=["tick", "order", "short"], default="tick", help="what `flood` publishes"
+    )
     parser.add_argument("--presence", action="store_true", help="track who is in a topic")
     parser.add_argument("--size", type=int, default=0, help="bytes to which a tick is filled up")
     parser.add_argument("--recovery", action="store_true", help="topics have history")

@@ -77,6 +77,7 @@ class Bench:
         payload: str = "",
         header: str = "",
         first_user: int | None = None,
+        path: str = "/wse",
         settings: Mapping[str, float] = MappingProxyType({}),
         beside: int | None = None,
     ) -> Iterator[tuple[Load, dict[str, float]]]:
@@ -96,7 +97,7 @@ class Bench:
             mode,
             "127.0.0.1",
             str(server.port),
-            "/wse",
+            path,
             str(count),
             str(seconds),
             header,
@@ -117,6 +118,7 @@ class Bench:
         *,
         payload: str = "",
         header: str = "",
+        path: str = "/wse",
         check_seq: bool = False,
         beside: int | None = None,
     ) -> dict[str, float]:
@@ -129,6 +131,7 @@ class Bench:
             self.seconds,
             payload=payload,
             header=header,
+            path=path,
             settings=settings,
             beside=beside,
         )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from wsebench import attacked, compressing, connecting, crowd, fanout, inbound, matching, remembering, resting
+from wsebench import (
+    attacked,
+    compressing,
+    connecting,
+    crowd,
+    encoding,
+    fanout,
+    inbound,
+    matching,
+    remembering,
+    resting,
+)
 from wsebench.model import Figure, Unit, Workload, at_least, at_most, times_at_least, times_at_most
 
 DELIVERIES = "deliveries"
@@ -60,6 +71,25 @@ WORKLOADS = (
             Figure("plain_size", "plain frame", Unit.BYTES),
         ),
         ours_only=True,
+    ),
+    Workload(
+        "msgpack-1000",
+        "flood in msgpack, 1,000 subscribers, to a plain one of as many bytes",
+        encoding.msgpack_flood,
+        (
+            Figure("ratio", "ratio", Unit.COUNT, at_least(0.8)),
+            Figure("rate", DELIVERIES, Unit.PER_SECOND),
+            Figure("plain", "plain deliveries", Unit.PER_SECOND),
+            Figure("size", "frame", Unit.BYTES),
+            Figure("plain_size", "plain frame", Unit.BYTES),
+        ),
+        ours_only=True,
+    ),
+    Workload(
+        "events",
+        "`send_event` of a dict with ten fields, one thread, one client",
+        encoding.events,
+        (Figure("rate", "events", Unit.PER_SECOND, times_at_least(3)),),
     ),
     Workload(
         "history-100",
