@@ -1,9 +1,8 @@
 //! Events for one connection: numbered, each id once, in the form that the connection wants.
 //!
 //! The number is part of the message, so it is given under the lock of the connection's progress and counts only if the message went into
-//! the inbox. The lock is never kept over a wait: where the inbox is full the attempt is made again, with the number that is next then.
+//! the inbox. The lock is never kept over a wait: where the inbox is full that is waited for first, and the number is the one that is next then.
 
-use parking_lot::Mutex;
 use wse_core::ConnId;
 use wse_core::encoding::envelope::{Event, Filling};
 use wse_core::encoding::seal;
@@ -12,7 +11,7 @@ use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerFrames};
 
 use crate::health::message_id;
-use crate::inbox::{Busy, CAPACITY, Message};
+use crate::inbox::{Busy, CAPACITY, Inbox, Message, State};
 use crate::people::{Addressee, Progress};
 use crate::publish::Unsendable;
 use crate::server::Server;
@@ -31,16 +30,6 @@ pub struct Sending<'a> {
     compression_threshold: usize,
     id: String,
     ts: String,
-}
-
-/// What became of one attempt.
-enum Attempt {
-    /// So many bytes are queued; none if the id was sent before or the connection is gone.
-    Done(usize),
-    /// The inbox is full.
-    Full,
-    /// It takes more time than is taken at once.
-    Later,
 }
 
 impl Server {
@@ -63,41 +52,34 @@ impl Server {
 }
 
 impl Sending<'_> {
-    /// Puts the event into the inbox if that needs no waiting: the bytes queued, or `None` if it does.
+    /// Puts the event into the inbox if that needs no waiting and little time: the bytes queued, or `None` if it does.
     ///
     /// # Errors
     /// [`Unsendable`].
     pub fn try_finish(&self) -> Result<Option<usize>, Unsendable> {
-        let Some(mut progress) = self.to.progress.try_lock() else { return Ok(None) };
-        match self.attempt(&mut progress, true)? {
-            Attempt::Done(bytes) => Ok(Some(bytes)),
-            Attempt::Full | Attempt::Later => Ok(None),
+        match self.to.progress.try_lock() {
+            Some(mut progress) => self.attempt(&mut progress, true),
+            None => Ok(None),
         }
     }
 
-    /// Puts the event into the inbox, waiting where it must; the bytes queued.
+    /// Puts the event into the inbox, waiting where it must; the bytes queued, 0 if its id was sent before or the connection is gone.
     ///
     /// # Errors
     /// [`Unsendable`].
     pub fn finish(&self) -> Result<usize, Unsendable> {
-        loop {
-            let attempt = self.attempt(&mut self.progress().lock(), false)?;
-            match attempt {
-                Attempt::Done(bytes) => return Ok(bytes),
-                Attempt::Full | Attempt::Later => {
-                    self.shared.shards[usize::from(self.conn.shard)].inbox.wait_for_room(CAPACITY);
-                }
-            }
-        }
+        self.inbox().wait_for_room(CAPACITY);
+        // There was room a moment ago; what others took of it since is not waited for.
+        Ok(self.attempt(&mut self.to.progress.lock(), false)?.unwrap_or(0))
     }
 
-    fn progress(&self) -> &Mutex<Progress> {
-        &self.to.progress
+    fn inbox(&self) -> &Inbox {
+        &self.shared.shards[usize::from(self.conn.shard)].inbox
     }
 
-    fn attempt(&self, progress: &mut Progress, at_once: bool) -> Result<Attempt, Unsendable> {
+    fn attempt(&self, progress: &mut Progress, at_once: bool) -> Result<Option<usize>, Unsendable> {
         if self.event.id.is_some_and(|id| progress.seen.contains(id.as_bytes(), self.shared.id_seed)) {
-            return Ok(Attempt::Done(0));
+            return Ok(Some(0));
         }
         let mut json = Vec::new();
         let filling = Filling { id: &self.id, ts: &self.ts, seq: progress.seq + 1 };
@@ -106,26 +88,25 @@ impl Sending<'_> {
         if json.len() + MAX_SERVER_HEADER > limit {
             return Err(Unsendable::TooLong { len: json.len(), limit });
         }
-        let Some(form) = self.form(&json, at_once) else { return Ok(Attempt::Later) };
-        let bytes = form.payload_len(&json, self.to.sealed);
-        let inbox = &self.shared.shards[usize::from(self.conn.shard)].inbox;
-        let put = inbox.try_put(|state| match &form {
+        let Some(form) = self.form(&json, at_once) else { return Ok(None) };
+        let put = |state: &mut State| match &form {
             Form::Json => state.send(self.conn, Message { opcode: Opcode::Text, head: &[], tail: &json }),
             Form::Zlib(stream) => {
                 state.send(self.conn, Message { opcode: Opcode::Binary, head: &[], tail: stream });
             }
             Form::Lane(squeezed) => state.send_frame(self.conn, squeezed.only()),
-        });
-        match put {
+        };
+        let done = if at_once { self.inbox().try_put(put) } else { self.inbox().put_now(put) };
+        match done {
             Ok(()) => {
                 progress.seq += u64::from(self.event.seq.is_none());
                 if let Some(id) = self.event.id {
                     progress.seen.insert(id.as_bytes(), self.shared.id_seed);
                 }
-                Ok(Attempt::Done(bytes))
+                Ok(Some(form.payload_len(&json, self.to.sealed)))
             }
-            Err(Busy::Closed) => Ok(Attempt::Done(0)),
-            Err(Busy::Full) => Ok(Attempt::Full),
+            Err(Busy::Closed) => Ok(Some(0)),
+            Err(Busy::Full) => Ok(None),
         }
     }
 

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use wse_core::encoding::msgpack::{pack, pack_head, pack_rest};
 use wse_core::encoding::zlib::Squeezer;
 use wse_core::encoding::{Format, MSGPACK};
-use wse_core::websocket::Opcode;
 use wse_core::protocol::stamp::Stampable;
+use wse_core::websocket::Opcode;
 use wse_core::websocket::deflate::{Agreement, Deflater, StoredBlock, WORTHWHILE_BYTES, Window};
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader, write_frame};
 
@@ -274,7 +274,11 @@ impl Deflaters {
     pub(crate) fn squeeze_tail(&self, message: &Stampable<'_>, lanes: u16) -> Squeezed {
         let tail = message.rest();
         let mut rest = Vec::new();
-        let members = if lanes & PACKED_LANES != 0 && message.is_object() { pack_rest(tail, &mut rest).ok() } else { None };
+        let members = if lanes & PACKED_LANES != 0 && message.is_object() {
+            pack_rest(tail, &mut rest).ok()
+        } else {
+            None
+        };
         let mut made = Squeezed {
             bytes: Vec::new(),
             twins: Twins::default(),
@@ -404,4 +408,111 @@ pub(crate) fn compressions(len: usize, lanes: u16) -> u32 {
 #[inline]
 pub(crate) fn is_made_at_once(len: usize, lanes: u16) -> bool {
     lanes == 0 || (len <= PACKED_AT_ONCE && compressions(len, lanes) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use wse_core::encoding::Binary;
+    use wse_core::encoding::msgpack::unpack;
+    use wse_core::history::{Epoch, Position};
+    use wse_core::protocol::stamp::StampPrefix;
+    use wse_core::websocket::deflate::Inflater;
+    use wse_core::websocket::frame::ServerFrames;
+
+    const ALL: u16 = (1 << Lane::COUNT) - 1;
+
+    /// What a client of a lane reads in frames: JSON, or the text of what is none; and whether it came packed.
+    fn read(frames: &[u8], lane: Lane) -> Vec<(String, bool)> {
+        let mut inflater = Inflater::new(false);
+        ServerFrames::of(frames)
+            .map(|frame| {
+                assert!(!frame.compressed || lane.window().is_some(), "nobody agreed on that");
+                let payload = if frame.compressed {
+                    inflater.inflate(frame.payload, 1 << 20).unwrap().to_vec()
+                } else {
+                    frame.payload.to_vec()
+                };
+                match (frame.opcode, Binary::of(&payload)) {
+                    (Opcode::Binary, Binary::Msgpack(packed)) => (unpack(packed, 1 << 20).unwrap(), true),
+                    (Opcode::Text, _) => (String::from_utf8(payload).unwrap(), false),
+                    other => panic!("{other:?}"),
+                }
+            })
+            .collect()
+    }
+
+    fn same(read: &str, sent: &str) -> bool {
+        match (serde_json::from_str::<Value>(read), serde_json::from_str::<Value>(sent)) {
+            (Ok(read), Ok(sent)) => read == sent,
+            _ => read == sent,
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = Vec<String>> {
+        let object = prop::collection::btree_map("[a-z]{0,3}", "\\PC{0,40}|[a-c]{0,600}", 0..6)
+            .prop_map(|map| serde_json::to_string(&map).unwrap());
+        let other =
+            prop_oneof![Just("hello".to_owned()), Just("[1]".to_owned()), Just("\"a\":1}".to_owned())];
+        prop::collection::vec(prop_oneof![4 => object, 1 => other], 1..6)
+    }
+
+    /// What comes in front of a message's tail, made under the lock of its topic.
+    fn head_of(message: &Stampable<'_>, offset: u64) -> Vec<u8> {
+        let position = Position { epoch: Epoch::new(7), offset };
+        let mut head = Vec::new();
+        message.write_head(&mut head, &StampPrefix::new("a \"topic\"", position), offset);
+        head
+    }
+
+    proptest! {
+        #[test]
+        fn every_lane_says_the_same(texts in texts(), stamped: bool) {
+            let deflaters = Deflaters::default();
+            let (mut lanes, mut places, mut sent) = (Lanes::default(), vec![Vec::new(); Lane::COUNT], Vec::new());
+            for (at, text) in texts.iter().enumerate() {
+                let (squeezed, head) = if stamped {
+                    let message = Stampable::new(text).unwrap();
+                    (deflaters.squeeze_tail(&message, ALL), head_of(&message, at as u64 + 1))
+                } else {
+                    let message = Message { opcode: Opcode::Text, head: b"", tail: text.as_bytes() };
+                    (deflaters.squeeze(&message, ALL), Vec::new())
+                };
+                let rest = if stamped { Stampable::new(text).unwrap().rest() } else { text };
+                sent.push(format!("{}{rest}", String::from_utf8(head.clone()).unwrap()));
+                let twins = lanes.add(&squeezed, &head);
+                for lane in each(ALL) {
+                    // Stamped JSON that gains nothing has no twin; everything packed has one.
+                    prop_assert!(twins.get(lane).is_some() || (stamped && lane.format() == Format::Json));
+                    places[lane.index()].push(twins.get(lane));
+                }
+            }
+            let bytes = lanes.take().unwrap();
+            for lane in each(ALL) {
+                for (place, sent) in places[lane.index()].iter().zip(&sent) {
+                    let Some((start, end)) = place else { continue };
+                    let read = read(&bytes[lane.index()][*start as usize..*end as usize], lane);
+                    prop_assert_eq!(read.len(), 1);
+                    let (text, packed) = &read[0];
+                    prop_assert!(same(text, sent), "{} instead of {}", text, sent);
+                    let is_object = matches!(serde_json::from_str::<Value>(sent), Ok(Value::Object(_)));
+                    prop_assert_eq!(*packed, is_object && lane.format() == Format::Msgpack);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_lanes_that_are_worth_it_are_made() {
+        let packed = Lane(Lane::PACKED).bit();
+        assert_eq!(worthwhile(WORTHWHILE_BYTES - 1, ALL), PACKED_LANES);
+        assert_eq!(worthwhile(WORTHWHILE_BYTES, ALL), ALL);
+        assert!(is_made_at_once(1 << 20, 0) && is_made_at_once(1000, packed));
+        assert!(!is_made_at_once(1 << 20, packed) && !is_made_at_once(1000, ALL));
+        assert_eq!(compressions(1000, ALL) as usize, 2 * Window::COUNT);
+        assert_eq!(compressions(10, ALL), 0);
+        assert_eq!(PACKED_LANES | SQUEEZED_LANES, ALL);
+    }
 }
