@@ -205,7 +205,6 @@ impl Shared {
     pub(crate) fn publish_now(&self, topic: Filter<'_>, text: &str) -> Result<Option<Position>, Unsendable> {
         let Some(mut publication) = self.to_topic(topic, text)? else { return Ok(None) };
         if text.len() > COMPRESSED_BY_SHARDS {
-            // What is only packed takes little time, and would be packed for each client otherwise.
             publication.lanes = without_compression(publication.lanes);
         }
         let squeezed = publication.squeeze();

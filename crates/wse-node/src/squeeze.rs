@@ -399,6 +399,11 @@ pub(crate) fn worthwhile(len: usize, lanes: u16) -> u16 {
     if len < WORTHWHILE_BYTES { lanes & PACKED_LANES } else { lanes }
 }
 
+/// Those of these lanes that a shard may make without keeping its other clients waiting, however long the message is.
+pub(crate) fn without_compression(lanes: u16) -> u16 {
+    lanes & !SQUEEZED_LANES
+}
+
 /// How many of these lanes are compressed.
 pub(crate) fn compressions(len: usize, lanes: u16) -> u32 {
     if len < WORTHWHILE_BYTES { 0 } else { (lanes & SQUEEZED_LANES).count_ones() }

@@ -1,5 +1,6 @@
 //! The memory of one batch, and what of it each client gets: plain, a twin in the form it wants, or what is made for it alone.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use wse_core::encoding::Format;
@@ -65,6 +66,8 @@ type Part = (Run, u32, u32);
 pub(super) struct Runs {
     pub(super) plain: Run,
     twins: Option<Box<[Option<Run>; Lane::COUNT]>>,
+    /// The frames that were last packed here, since nobody had packed them before, by where they lie in `plain`.
+    late: RefCell<Option<(u32, u32, Run)>>,
     pool: Pool,
 }
 
@@ -74,7 +77,8 @@ impl Runs {
         let bytes = std::mem::replace(&mut contents.bytes, pool.buffer());
         let lanes = contents.lanes.take();
         let pieces = || contents.entries.iter().filter_map(Piece::of);
-        let plain = pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
+        let plain =
+            pool.noted(bytes, pieces().filter_map(|piece| piece.note(piece.start, piece.end)).collect());
         let twins = lanes.map(|lanes| {
             let mut index = 0;
             Box::new(lanes.map(|bytes| {
@@ -89,7 +93,7 @@ impl Runs {
                 })
             }))
         });
-        Self { plain, twins, pool: pool.clone() }
+        Self { plain, twins, late: RefCell::default(), pool: pool.clone() }
     }
 
     /// Frames that were not in a batch.
@@ -165,14 +169,19 @@ impl Runs {
     /// that is not compressed, as any client takes it, but packed if that was agreed on.
     fn without_twin(&self, lane: Lane, piece: Piece<'_>) -> Part {
         let Piece { start, end, .. } = piece;
-        let frames = &self.plain.bytes()[start as usize..end as usize];
-        match packed(lane.format(), frames) {
-            None => (self.plain.clone(), start, end),
-            Some(bytes) => {
-                let end = bytes.len() as u32;
-                (self.pool.noted(bytes, piece.note(0, end).into_iter().collect()), 0, end)
-            }
+        let mut late = self.late.borrow_mut();
+        // The next client of the same delivery gets the same.
+        if let Some((_, _, run)) = late.as_ref().filter(|late| (late.0, late.1) == (start, end))
+            && lane.format() == Format::Msgpack
+        {
+            return (run.clone(), 0, run.bytes().len() as u32);
         }
+        let frames = &self.plain.bytes()[start as usize..end as usize];
+        let Some(bytes) = packed(lane.format(), frames) else { return (self.plain.clone(), start, end) };
+        let len = bytes.len() as u32;
+        let run = self.pool.noted(bytes, piece.note(0, len).into_iter().collect());
+        *late = Some((start, end, run.clone()));
+        (run, 0, len)
     }
 }
 
