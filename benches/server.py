@@ -201,20 +201,23 @@ class Bench:
         while not (connections := self.server.get_connections()):
             time.sleep(0.01)
         send_event, connection, counts = self.server.send_event, connections[0], self.counts
+        payload = {
+            "order": 0,
+            "symbol": "ES",
+            "side": "buy",
+            "price": 5234.75,
+            "quantity": 2,
+            "filled": 1.5,
+            "open": True,
+            "note": None,
+            "customer": "Ada Example",
+            "tags": ["new", "limit"],
+        }
+        # The same dict with another number each time: making one is no part of what is measured.
+        event = {"t": "order_update", "p": payload}
         for number in itertools.count():
-            payload = {
-                "order": number,
-                "symbol": "ES",
-                "side": "buy",
-                "price": 5234.75,
-                "quantity": 2,
-                "filled": 1.5,
-                "open": True,
-                "note": None,
-                "customer": "Ada Example",
-                "tags": ["new", "limit"],
-            }
-            send_event(connection, {"t": "order_update", "p": payload})
+            payload["order"] = number
+            send_event(connection, event)
             counts["published"] = number + 1
 
     def pace(self) -> None:
