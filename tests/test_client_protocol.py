@@ -722,3 +722,11 @@ def test_a_client_that_reads_no_answers_is_closed_and_costs_no_more_than_its_lim
             for _ in range(1000):
                 deaf.send_raw(flood)
         wait_until(lambda: conn_id not in running.server.get_connections(), "the end of the deaf client")
+
+
+def test_a_message_longer_than_any_client_may_be_behind_is_refused(open_to_all: Factory) -> None:
+    running = open_to_all(max_outbound_queue_bytes=4096)
+    peer = running.dial()
+    error = ask(peer, "publish", "7", topic="a", data={"x": "x" * 5000})
+    assert (error["cid"], error["p"]["code"]) == ("7", "INVALID_ACTION")
+    assert "longer than max_outbound_queue_bytes (4096)" in error["p"]["message"]

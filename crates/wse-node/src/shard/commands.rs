@@ -8,6 +8,7 @@ use wse_core::presence::Data;
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::command::{BadCommand, Cid, PresenceUpdate, Publish, Subscribe, Unsubscribe, Wanted};
 use wse_core::protocol::words::{self, Failed, Recovery};
+use wse_core::topic::Filter;
 use wse_core::websocket::{Flow, Opcode};
 
 use super::Shard;
@@ -53,7 +54,9 @@ impl Inlet<'_> {
     /// is lost.
     pub(super) fn publish(&mut self, publish: &Publish<'_>) -> Flow {
         let topic = publish.topic.as_filter();
-        if !self.shared.has_room_for(topic) {
+        let allowed = self.may_publish_to(topic);
+        // How full a topic is that it may not publish to is none of its business.
+        if allowed && !self.shared.has_room_for(topic) {
             self.awaits_room = true;
             return Flow::Pause;
         }
@@ -61,9 +64,7 @@ impl Inlet<'_> {
         if !self.pass() {
             return Flow::Continue;
         }
-        let people = &self.shared.shards[usize::from(self.id.shard)].people;
-        let allowed = people.with_acl(self.id, |_, acl| admission(acl.map(|acl| &**acl), topic));
-        if allowed != Some(Admission::Whole) {
+        if !allowed {
             self.not_allowed("the access list does not allow it", &publish.cid);
             return Flow::Continue;
         }
@@ -87,6 +88,12 @@ impl Inlet<'_> {
         let has_room = self.shared.has_presence_room();
         self.awaits_room |= !has_room;
         has_room
+    }
+
+    fn may_publish_to(&self, topic: Filter<'_>) -> bool {
+        let people = &self.shared.shards[usize::from(self.id.shard)].people;
+        let admission = people.with_acl(self.id, |_, acl| admission(acl.map(|acl| &**acl), topic));
+        admission == Some(Admission::Whole)
     }
 
     /// Changes what others see of a client.
