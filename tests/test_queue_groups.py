@@ -290,6 +290,13 @@ def crowd(running: Running, group: str, topic: str, **kinds: int) -> Iterator[di
         yield members
 
 
+def waiting(running: Running, conn_id: str) -> int:
+    """How many bytes wait for a connection, which must be there."""
+    info = running.server.get_connection_info(conn_id)
+    assert info is not None, "it was cut"
+    return info["queued_bytes"]
+
+
 class Reader:
     """Reads clients in threads and keeps what they got, by number."""
 
@@ -338,11 +345,11 @@ def test_members_that_are_not_backed_up_go_first(running: Running) -> None:
         reader = Reader([client for client, _ in members["fast"]])
         for number in range(2000):
             running.server.broadcast("jobs", f"{number} {BODY}")
+            if number % 10 == 9:
+                wait_until(lambda: all(waiting(running, one) == 0 for _, one in members["fast"]), "read")
         # Two megabytes and more would wait for each of them if it had its turns.
         for _, conn_id in members["stuck"]:
-            info = running.server.get_connection_info(conn_id)
-            assert info is not None, "nobody is cut for it"
-            assert info["queued_bytes"] < 200_000
+            assert waiting(running, conn_id) < 200_000
         for client, _ in members["stuck"]:
             client.reset()
         running.events.wait("disconnect", count=2)

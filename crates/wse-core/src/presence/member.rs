@@ -61,6 +61,10 @@ impl Member {
     /// Adds a connection of this node, if it is not there yet, and takes the data that came with it.
     pub(super) fn enter(&mut self, conn: ConnId, data: Option<Data>, stamp: u64) {
         if !self.has(conn) {
+            if self.here.is_empty() {
+                // Most users have one connection: the usual first step of a vector, four, would be memory for nothing.
+                self.here.reserve_exact(1);
+            }
             self.here.push(conn);
         }
         let connections = self.here.len() as u32;
@@ -74,6 +78,7 @@ impl Member {
             None => {
                 // What the user shows elsewhere goes on being shown.
                 let (data, stamp) = data.map_or((Data::empty(), 0), |data| (data, stamp));
+                self.entries.reserve_exact(1);
                 self.entries.push((Author::HERE, Entry { connections, data, stamp }));
             }
         }

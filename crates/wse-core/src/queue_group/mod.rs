@@ -3,7 +3,7 @@
 mod turn;
 mod work;
 
-pub use turn::{Rotation, place_of_turn};
+pub use turn::{Next, Rotation, place_of_turn};
 pub use work::{Pulled, Work};
 
 #[cfg(test)]

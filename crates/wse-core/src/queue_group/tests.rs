@@ -35,22 +35,28 @@ proptest! {
     }
 
     #[test]
-    fn a_rotation_passes_over_those_that_are_not_free(free in prop::collection::vec(any::<bool>(), 1..9), steps in 1_usize..40) {
+    fn a_rotation_passes_over_those_that_are_behind(behind in prop::collection::vec(0_usize..4, 1..9), steps in 1_usize..40) {
         let mut rotation = Rotation::default();
-        let free_ones: Vec<usize> = (0..free.len()).filter(|at| free[*at]).collect();
+        let free: Vec<usize> = (0..behind.len()).filter(|at| behind[*at] == 0).collect();
+        let least = (0..behind.len()).min_by_key(|at| behind[*at]).unwrap();
         for step in 0..steps {
-            let next = rotation.next_free(free.len(), |at| free[at]);
-            prop_assert_eq!(next, free_ones.get(step % free_ones.len().max(1)).copied());
+            let next = rotation.next(behind.len(), |at| behind[at]).unwrap();
+            match free.get(step % free.len().max(1)) {
+                Some(member) => prop_assert_eq!(next, Next { member: *member, is_free: true }),
+                None => prop_assert_eq!(next, Next { member: least, is_free: false }),
+            }
         }
     }
 }
 
 #[test]
 fn a_rotation_of_nobody_has_no_next() {
-    assert_eq!(Rotation::default().next(0), None);
+    assert_eq!(Rotation::default().next(0, |_| 0), None);
     let mut rotation = Rotation::default();
-    assert_eq!([(); 5].map(|()| rotation.next(2)), [0, 1, 0, 1, 0].map(Some));
-    assert_eq!(rotation.next(1), Some(0), "members may go between two turns");
+    let turns = [(); 5].map(|()| rotation.next(2, |_| 0).unwrap().member);
+    assert_eq!(turns, [0, 1, 0, 1, 0]);
+    let next = rotation.next(1, |_| 0);
+    assert_eq!(next, Some(Next { member: 0, is_free: true }), "members may go between two turns");
 }
 
 /// A member: its outbox, what it was given, and what its client has read.
@@ -128,9 +134,9 @@ proptest! {
         let (mut read, mut lost) = (Vec::new(), 0);
         let share = |members: &mut BTreeMap<usize, Member>, rotation: &mut Rotation, group: u8, number: u32| {
             let alive: Vec<usize> = members.keys().copied().collect();
-            let free = |at: usize| members[&alive[at]].outbox.bytes() < 40;
-            let at = rotation.next_free(alive.len(), free).or_else(|| rotation.next(alive.len())).unwrap();
-            members.get_mut(&alive[at]).unwrap().give(group, number);
+            let behind = |at: usize| members[&alive[at]].outbox.bytes() / 40;
+            let next = rotation.next(alive.len(), behind).unwrap();
+            members.get_mut(&alive[next.member]).unwrap().give(group, number);
         };
         let number_of = |run: &Rc<Vec<u8>>, start: u32, end: u32| {
             let text = std::str::from_utf8(&run.bytes()[start as usize + 2..end as usize]).unwrap();

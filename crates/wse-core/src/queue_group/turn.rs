@@ -36,17 +36,29 @@ pub struct Rotation {
     next: usize,
 }
 
-impl Rotation {
-    /// The next of so many members that is free. `None` where none is; then the turn stays.
-    pub fn next_free(&mut self, members: usize, mut is_free: impl FnMut(usize) -> bool) -> Option<usize> {
-        let from = self.next.checked_rem(members)?;
-        let found = (from..members).chain(0..from).find(|at| is_free(*at))?;
-        self.next = found + 1;
-        Some(found)
-    }
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// Its place among the members.
+    pub member: usize,
+    /// Whether it has nothing to catch up with; if not, nobody is free.
+    pub is_free: bool,
+}
 
-    /// The next of so many members, free or not.
-    pub fn next(&mut self, members: usize) -> Option<usize> {
-        self.next_free(members, |_| true)
+impl Rotation {
+    /// The next of so many members that is not behind, and if all are, the one that is least: `behind` tells by how much, 0 is not at
+    /// all. `None` where there is nobody.
+    pub fn next(&mut self, members: usize, mut behind: impl FnMut(usize) -> usize) -> Option<Next> {
+        let from = self.next.checked_rem(members)?;
+        let mut least = (usize::MAX, from);
+        for member in (from..members).chain(0..from) {
+            let by = behind(member);
+            if by == 0 {
+                self.next = member + 1;
+                return Some(Next { member, is_free: true });
+            }
+            least = least.min((by, member));
+        }
+        Some(Next { member: least.1, is_free: false })
     }
 }

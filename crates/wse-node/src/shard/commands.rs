@@ -36,6 +36,7 @@ impl Inlet<'_> {
             Ok(presence) => presence,
             Err((code, message)) => return self.refuse_order(&bad(code, &message)),
         };
+        self.hand_over_before_presence();
         let wish = |wanted| wish(wanted, presence.as_ref(), group);
         let wishes: Vec<Wish<'_>> = subscribe.topics.iter().map(wish).collect();
         let answer = |granted: &Granted| subscribed(granted, subscribe.cid.as_ref());
@@ -47,7 +48,15 @@ impl Inlet<'_> {
         let topics: Vec<&str> = unsubscribe.topics.iter().map(|topic| topic.as_str()).collect();
         let answer = words::subscription_update("unsubscribe", unsubscribe.cid.as_ref(), &topics, &[], &[]);
         let filters: Vec<_> = unsubscribe.topics.iter().map(|topic| topic.as_filter()).collect();
+        self.hand_over_before_presence();
         self.shared.unsubscribe(self.id, Some(&filters), Some(&answer));
+    }
+
+    /// The application is told of who comes and goes at once; what this client did before, its own coming included, goes first.
+    fn hand_over_before_presence(&mut self) {
+        if self.shared.attendance.is_some() {
+            self.shared.events.push(self.batch);
+        }
     }
 
     /// Publishes for a client. Where there is no room for the message it is not taken from the socket: nobody waits here, and nothing

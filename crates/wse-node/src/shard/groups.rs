@@ -39,8 +39,11 @@ enum Choice {
 }
 
 impl Conn {
-    fn has_time(&self) -> bool {
-        !self.flags.blocked && !self.flags.lags && self.outbox.bytes() <= BACKED_UP
+    /// By how many bytes it is backed up; 0 if it has time.
+    fn behind(&self) -> usize {
+        let waits = self.outbox.bytes();
+        let has_time = !self.flags.blocked && !self.flags.lags && waits <= BACKED_UP;
+        if has_time { 0 } else { waits.max(1) }
     }
 
     /// Whether it gets what an audience gets anyway, by a subscription of its own.
@@ -99,25 +102,24 @@ impl Shard {
         }
     }
 
-    /// The next member in turn that is not backed up; if all are, one of another shard that has such; else the next in turn.
+    /// The next member in turn that is not backed up; if all are, one of another shard that has such; else the one that is least.
     fn choose(&mut self, batch: &Batch<'_>, group: &Arc<Channel>) -> Choice {
         let index = usize::from(self.index);
         let Self { channels, slots, rotations, .. } = self;
         let Some(members) = channels.get(&group.id) else { return self.choose_elsewhere(batch, group) };
         let rotation = rotations.entry(group.id).or_default();
-        let mut has_time = |at: usize| slots.get_mut(members[at].slot).is_some_and(|conn| conn.has_time());
-        let free = rotation.next_free(members.len(), &mut has_time);
+        let behind = |at: usize| slots.get_mut(members[at].slot).map_or(usize::MAX, |conn| conn.behind());
+        let Some(next) = rotation.next(members.len(), behind) else { return Choice::Nobody };
         if let Some(state) = &group.group {
-            state.note_free(index, free.is_some());
+            state.note_free(index, next.is_free);
         }
-        if free.is_none()
+        if !next.is_free
             && !batch.handed
             && let Some(shard) = group.free_elsewhere(index)
         {
             return Choice::Shard(shard);
         }
-        let next = free.or_else(|| rotation.next(members.len()));
-        next.map_or(Choice::Nobody, |at| Choice::Member(members[at].slot))
+        Choice::Member(members[next.member].slot)
     }
 
     /// The members that were here a moment ago are gone, or those that are to come are not here yet.
@@ -208,7 +210,7 @@ impl Shard {
         let Self { channels, slots, .. } = self;
         let members = channels.get(&group).map_or(&[][..], Vec::as_slice);
         members.iter().any(|member| {
-            member.slot != but && slots.get_mut(member.slot).is_some_and(|conn| conn.has_time())
+            member.slot != but && slots.get_mut(member.slot).is_some_and(|conn| conn.behind() == 0)
         })
     }
 

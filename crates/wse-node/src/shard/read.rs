@@ -244,7 +244,7 @@ pub(super) struct Inlet<'a> {
     pub(super) id: ConnId,
     pub(super) now_ms: u64,
     pub(super) conn: &'a mut Conn,
-    batch: &'a mut Batch,
+    pub(super) batch: &'a mut Batch,
     /// Frames that answer, in order.
     replies: &'a mut Vec<u8>,
     pub(super) opener: &'a mut Option<Box<Opener>>,

@@ -32,6 +32,34 @@ fn topics_that_nobody_hears_leave_nothing_behind() {
 }
 
 #[test]
+fn a_topic_has_its_groups_in_its_audience_while_they_have_members() {
+    let topics = Topics::new(3);
+    let names = |topic: &str| -> Vec<String> {
+        let audience = topics.audience(topic);
+        let groups = audience.iter().flat_map(|audience| audience.groups().iter());
+        groups.map(|group| group.group.as_ref().unwrap().name.to_string()).collect()
+    };
+    let join = |name: &str, shard| topics.join_group("t", name, shard, Wire::Plain).unwrap();
+    let first = join("a", 0);
+    assert_eq!((names("t"), names("other")), (vec!["a".to_owned()], vec![]));
+    assert_eq!(topics.audience("t").unwrap().shards(), 0, "members are no subscribers");
+    assert_eq!(topics.audience("t").unwrap().all_shards(), 0b001);
+    let plain = topics.subscribe(filter("t"), None, 1, Wire::Plain);
+    let (second, other) = (join("a", 2), join("b", 2));
+    assert_eq!((first.id, names("t")), (second.id, vec!["a".to_owned(), "b".to_owned()]));
+    let picks: Vec<Picks> = (0..2).map(|_| topics.audience("t").unwrap().pick()).collect();
+    assert_eq!(picks, [vec![(0, 0b01), (2, 0b10)], vec![(2, 0b11)]], "in turn by members, for each group");
+    topics.unsubscribe(&first, 0, Wire::Plain);
+    topics.unsubscribe(&plain, 1, Wire::Plain);
+    topics.unsubscribe(&other, 2, Wire::Plain);
+    assert_eq!(names("t"), ["a"]);
+    topics.unsubscribe(&second, 2, Wire::Plain);
+    assert!(topics.audience("t").is_none() && topics.tables.read().groups.is_empty());
+    assert!(topics.tables.read().remembered.is_empty());
+    assert_ne!(join("a", 1).id, first.id, "a group that begins anew is another");
+}
+
+#[test]
 fn a_channel_lives_as_long_as_its_last_subscriber() {
     let topics = Topics::new(2);
     let first = topics.subscribe(filter("t"), None, 0, Wire::Plain);
