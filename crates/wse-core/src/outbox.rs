@@ -174,7 +174,10 @@ impl<R: Run> Outbox<R> {
     /// When it is called at another time than after a cut.
     pub fn move_rest(&mut self, make: impl FnOnce(&[u8]) -> R) {
         let Some(first) = &mut self.first else { return };
-        assert!(self.rest.is_none() && first.boundary == first.end, "only the end of a frame is left by a cut");
+        assert!(
+            self.rest.is_none() && first.boundary == first.end,
+            "only the end of a frame is left by a cut"
+        );
         let run = make(&first.run.bytes()[first.start as usize..first.end as usize]);
         let end = run.bytes().len() as u32;
         *first = Segment { run, boundary: end, start: 0, end };

@@ -105,7 +105,11 @@ impl Metrics {
             "1 while new clients are sent elsewhere, else 0.",
             u8::from(health.draining),
         );
-        page.gauge("wse_draining_clients", "Clients that a drain has still to send away.", health.draining_clients);
+        page.gauge(
+            "wse_draining_clients",
+            "Clients that a drain has still to send away.",
+            health.draining_clients,
+        );
         page.gauge("wse_uptime_seconds", "Seconds since the server started.", health.uptime_secs);
         page.gauge(
             "wse_slow_clients",

@@ -100,8 +100,7 @@ impl Pool {
         Run(known.unwrap_or_else(|| {
             let end = chunk.bytes().len() as u32;
             let note = Note { start: 0, end, first: chunk.first(), topic: topic.clone() };
-            let inner =
-                self.keep(chunk.cost() + OVERHEAD, Memory::Kept(chunk.clone()), vec![note]);
+            let inner = self.keep(chunk.cost() + OVERHEAD, Memory::Kept(chunk.clone()), vec![note]);
             self.kept.borrow_mut().insert(address, Rc::downgrade(&inner));
             inner
         }))

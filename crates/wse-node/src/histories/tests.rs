@@ -7,8 +7,7 @@ use super::*;
 use crate::squeeze::Wire;
 
 fn histories(budget: usize) -> Histories {
-    let options =
-        Options { recovery_enabled: true, recovery_memory_budget: budget, ..Options::default() };
+    let options = Options { recovery_enabled: true, recovery_memory_budget: budget, ..Options::default() };
     Histories::of(&options).unwrap()
 }
 

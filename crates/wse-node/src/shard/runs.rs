@@ -98,7 +98,12 @@ impl Runs {
 
     /// Frames that were not in a batch.
     pub(super) fn of(frames: Vec<u8>, pool: &Pool) -> Self {
-        Self { plain: pool.run(frames), twins: Default::default(), pool: pool.clone() }
+        Self {
+            plain: pool.run(frames),
+            twins: Default::default(),
+            late: RefCell::default(),
+            pool: pool.clone(),
+        }
     }
 
     /// Notes for a connection that it is to be sent a piece.
