@@ -440,6 +440,10 @@ def operations() -> dict[str, dict[str, bytes]]:
             "cancelled": bytes([9, 0, 0, 0, schedule, 1, 40, 0, cancel, 1, advance, 100, 0]),
             "far": bytes([0, 1, 0, 0, schedule, 250, 0xB0, 4, advance, 0, 2, advance, 0xB0, 4]),
         },
+        "history": {
+            "publish-and-recover": bytes([2, 255, 255, 0, 9, 1, 1, 20, 1, 9, 5, 4, 0, 255, 0, 255, 255]),
+            "wait-and-heal": bytes([1, 50, 0, 0, 9, 1, 4, 255, 3, 1, 20, 1, 7, 9, 99, 0, 5, 8, 0, 9, 0]),
+        },
         "keyed": {"grow": bytes(range(70)), "grow-and-shrink": bytes([*range(60), *range(160, 220), 255, 3])},
         "rate": {
             "burst": bytes([3, 2, 0, 0, 0, 0, 255, 255, 210, 255]),
