@@ -15,7 +15,7 @@ import earlier
 from earlier import EarlierClient
 from support import Running, wait_until
 from tap import Tap
-from wse_server import RustWSEServer, rust_jwt_encode
+from wse_server import rust_jwt_encode
 
 # The first of them installs the client.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(earlier.INSTALLING + 120)]
@@ -323,10 +323,6 @@ def test_an_application_may_subscribe_it_as_before(server_factory: Factory, star
 
 # ---- Compressed, packed, sealed ----
 
-needs_encodings = pytest.mark.skipif(
-    not hasattr(RustWSEServer, "send_event"), reason="the server does not speak msgpack, zlib and AES-GCM yet"
-)
-
 
 @dataclass(frozen=True)
 class Form:
@@ -345,7 +341,6 @@ FORMS = {
 }
 
 
-@needs_encodings
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_it_hears_is_heard_and_recovers_in_the_form_that_it_asked_for(
     serving: Factory, start: Start, form: Form
@@ -390,7 +385,6 @@ def test_the_tap_shows_what_is_said_in_clear(serving: Factory, start: Start) -> 
         assert b'"p"' in tap.from_server
 
 
-@needs_encodings
 def test_long_messages_come_to_it_compressed(serving: Factory, start: Start) -> None:
     running = serving()
     with Tap(running.port) as tap:

@@ -30,6 +30,11 @@ STANDS_FOR: dict[str, Callable[[object], bool]] = {
 }
 
 
+def name(message: dict[str, Any]) -> tuple[str, str | None]:
+    """What tells a message from others that come at the same time."""
+    return message["t"], message.get("cid")
+
+
 class Conversation:
     """One exchange: a client, the program, and what stands for `$epoch`."""
 
@@ -55,11 +60,11 @@ class Conversation:
             case "hears":
                 self.expect(self._peer.receive_json(), value)
             case "hears_in_any_order":
-                for message in (heard := [self._peer.receive_json() for _ in value]):
-                    expected = next((one for one in value if one["t"] == message["t"]), None)
-                    assert expected is not None, f"{message} in {heard}"
-                    self.expect(message, expected)
-                assert len({message["t"] for message in heard}) == len(value), heard
+                expected = {name(message): message for message in value}
+                heard = {name(message): message for message in [self._peer.receive_json() for _ in value]}
+                assert heard.keys() == expected.keys()
+                for which, message in heard.items():
+                    self.expect(message, expected[which])
             case "publishes":
                 self._running.server.broadcast(value["topic"], json.dumps(value["message"]))
             case "application":

@@ -34,7 +34,8 @@ def test_a_flood_of_mistakes_is_answered_or_its_clients_are_cut(
     count = scaled(100)
     with stage(pool, **ALLOWED) as it:
         ended, seen = it.under(attacks.mistakes, count, lasting(2.0), reading=reading)
-        assert set(ended) <= ({"open", "close 4408"} if reading else {"close 4408", "reset"})
+        # On a busy machine some do not get that far, and are found to be silent instead.
+        assert set(ended) <= ({"open", "close 4408"} if reading else {"close 4408", "close 4410", "reset"})
         assert it.node.call("health_snapshot")["messages_received"] > count * 100
         it.check(seen, memory=OUTBOUND + count * RECORD)
 

@@ -6,6 +6,7 @@ use super::codes::ErrorCode;
 use super::command::{BadCommand, Cid, ClientHello, ClientMay, Command, Wanted, strip_prefix};
 use super::words::{self, Failed, Gap, Recovery};
 use crate::history::{Epoch, Position};
+use crate::presence::{Data, Kind};
 
 fn vectors(kind: &str) -> Vec<Value> {
     let all: Value =
@@ -134,6 +135,16 @@ fn say(vector: &Value) -> String {
             words::subscription_update(text("action"), cid.as_ref(), &success, &failed, &recovery)
         }
         "gap" => gap(vector).to_text(),
+        "presence_updated" => words::presence_updated(&cid.unwrap()),
+        "presence" => {
+            let kind = match text("what") {
+                "join" => Kind::Joined,
+                "leave" => Kind::Left { owed: false },
+                _ => Kind::Updated,
+            };
+            let data = Data::new(&vector["data"].to_string(), 4096).unwrap();
+            super::presence::frame(kind, text("topic"), text("user_id"), &data)
+        }
         other => panic!("no such word: {other}"),
     }
 }

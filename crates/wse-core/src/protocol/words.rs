@@ -8,7 +8,7 @@ use serde_json::json;
 use super::codes::ErrorCode;
 use super::time::iso8601;
 
-pub use self::answer::{Failed, Recovery, published, refused, subscription_update};
+pub use self::answer::{Failed, Recovery, presence_updated, published, refused, subscription_update};
 pub use self::gap::Gap;
 
 /// The version of the client protocol that this server speaks.

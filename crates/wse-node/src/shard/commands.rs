@@ -108,7 +108,12 @@ impl Inlet<'_> {
     /// Changes what others see of a client.
     pub(super) fn update_presence(&mut self, update: &PresenceUpdate<'_>) {
         match self.presence_data("p.data", update.data) {
-            Ok(data) => self.shared.update_presence(self.id, &data),
+            Ok(data) => {
+                self.shared.update_presence(self.id, &data);
+                if let Some(cid) = &update.cid {
+                    self.answer(&words::presence_updated(cid));
+                }
+            }
             Err((code, message)) => self.refuse_order(&BadCommand { code, message, cid: update.cid.clone() }),
         }
     }

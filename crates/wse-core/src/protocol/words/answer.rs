@@ -69,6 +69,12 @@ pub fn published(cid: &Cid, topic: &str, position: Option<Position>) -> String {
     answer("publish", Some(cid), p)
 }
 
+/// The answer to `presence_update`: others see it now.
+#[must_use]
+pub fn presence_updated(cid: &Cid) -> String {
+    answer("presence_update", Some(cid), Map::new())
+}
+
 /// The answer to a command that can't be obeyed, or is not allowed.
 #[must_use]
 pub fn refused(bad: &BadCommand, unix_ms: u64) -> String {
