@@ -19,7 +19,7 @@ use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
 use crate::metrics::Metrics;
-use crate::people::Person;
+use crate::people::{Asked, Person};
 use crate::shared::Shared;
 use crate::squeeze::{Wire, write_text};
 use crate::stats::TIMES;
@@ -164,8 +164,7 @@ impl Shard {
             user_id,
             wire,
             present: false,
-            unzips: false,
-            sealed: false,
+            asked: Asked::Nothing,
             subscriptions: Default::default(),
         };
         self.schedule_next(slot);
