@@ -13,7 +13,7 @@ use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
 use super::close::{CLOSE_MS, Reason};
-use super::conn::{Own, Phase};
+use super::conn::{Agreed, Own, Phase};
 use super::proxied::forwarded;
 use crate::events::EventKind;
 use crate::health;
@@ -130,8 +130,7 @@ impl Shard {
         let wire = Wire::of(deflate, format);
         if let Some(conn) = self.slots.get_mut(slot) {
             conn.wire = wire;
-            conn.flags.deflates = deflate.is_some();
-            conn.flags.msgpack = format == Format::Msgpack;
+            conn.flags.agreed = Agreed::new(format, deflate.is_some());
         }
         if let Identity::Refused(code, message) = identity {
             return self.refuse_in_band(slot, response, code, message);
