@@ -416,3 +416,28 @@ def test_permessage_deflate_works_with_it(serving: Factory, start: Start, compre
     assert numbers(client.wait("news", count=20)) == list(range(20))
     client.do("send", "chat", {"text": "x" * 50_000})
     assert running.events.wait("msg")[0][2]["p"] == {"text": "x" * 50_000}
+
+
+# ---- Forms of a message ----
+
+
+@pytest.mark.parametrize("query", ["", "?format=msgpack"])
+@pytest.mark.parametrize("encryption", [False, True], ids=["clear", "sealed"])
+def test_every_form_of_a_message_is_understood_both_ways(
+    start: Start, serving: Factory, query: str, encryption: bool
+) -> None:
+    """It asks for zlib and permessage-deflate by itself, so that whatever is not sealed comes compressed."""
+    running = serving()
+    client = start(running.url + query, token=token(), encryption=encryption)
+    client.do("connect")
+    conn_id = running.events.wait("auth_connect")[0][1]
+    wait_until(lambda: any("Server hello" in line for line in client.log), "the greeting is over")
+    long = running.server.send_event(conn_id, {"t": "event", "p": {"n": 1, "long": "x" * 3000}})
+    assert (long < 500) == (not encryption), "what is sealed is not compressed"
+    running.server.subscribe_connection(conn_id, ["news"])
+    publish(running, "news", 2, 3)
+    running.server.send(conn_id, json.dumps({"c": "U", "t": "news", "p": {"n": 4}}))
+    assert numbers(client.wait("event", "news", count=4)) == [1, 2, 3, 4]
+    client.do("send", "order", {"n": 5})
+    assert running.events.wait("msg")[0][2]["p"] == {"n": 5}
+    assert encryption == any("encryption enabled" in line for line in client.log)

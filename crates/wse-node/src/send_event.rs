@@ -12,7 +12,7 @@ use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerFrames};
 
 use crate::health::message_id;
 use crate::inbox::{Busy, CAPACITY, Inbox, Message, State};
-use crate::people::{Addressee, Progress};
+use crate::people::{Addressee, Asked, Progress};
 use crate::publish::Unsendable;
 use crate::server::Server;
 use crate::shared::Shared;
@@ -103,7 +103,7 @@ impl Sending<'_> {
                 if let Some(id) = self.event.id {
                     progress.seen.insert(id.as_bytes(), self.shared.id_seed);
                 }
-                Ok(Some(form.payload_len(&json, self.to.sealed)))
+                Ok(Some(form.payload_len(&json, self.to.asked == Asked::Sealing)))
             }
             Err(Busy::Closed) => Ok(Some(0)),
             Err(Busy::Full) => Ok(None),
@@ -112,13 +112,13 @@ impl Sending<'_> {
 
     /// The message in the form that the connection wants; none if making it takes longer than is allowed now.
     fn form(&self, json: &[u8], at_once: bool) -> Option<Form> {
-        if self.to.sealed {
+        if self.to.asked == Asked::Sealing {
             // What is sealed is plain text, and its shard seals it.
             return Some(Form::Json);
         }
         let message = Message { opcode: Opcode::Text, head: &[], tail: json };
         let is_packed = self.to.wire.format() == wse_core::encoding::Format::Msgpack;
-        if self.to.unzips && !is_packed && json.len() > self.compression_threshold {
+        if self.to.asked == Asked::Zlib && !is_packed && json.len() > self.compression_threshold {
             return (!at_once).then(|| Form::Zlib(self.shared.squeezers.squeeze(json)));
         }
         let lanes = worthwhile(json.len(), self.to.wire.lanes());

@@ -457,7 +457,7 @@ mod tests {
     }
 
     fn texts() -> impl Strategy<Value = Vec<String>> {
-        let object = prop::collection::btree_map("[a-z]{0,3}", "\\PC{0,40}|[a-c]{0,600}", 0..6)
+        let object = prop::collection::btree_map("[f-n]{0,3}", "\\PC{0,40}|[a-c]{0,600}", 0..6)
             .prop_map(|map| serde_json::to_string(&map).unwrap());
         let other =
             prop_oneof![Just("hello".to_owned()), Just("[1]".to_owned()), Just("\"a\":1}".to_owned())];

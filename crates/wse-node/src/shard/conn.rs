@@ -6,6 +6,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use wse_core::ConnId;
 use wse_core::auth::Life;
+use wse_core::encoding::Format;
 use wse_core::encoding::seal::Seal;
 use wse_core::keyed::{Keyed, KeyedList};
 use wse_core::outbox::Outbox;
@@ -131,15 +132,35 @@ impl Own {
     }
 }
 
+/// The format that a client asked for, and whether it agreed on permessage-deflate: in one byte, since each connection has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Agreed(u8);
+
+impl Agreed {
+    const MSGPACK: u8 = 1;
+    const DEFLATE: u8 = 2;
+
+    pub(super) fn new(format: Format, deflates: bool) -> Self {
+        let format = if format == Format::Msgpack { Self::MSGPACK } else { 0 };
+        Self(format | if deflates { Self::DEFLATE } else { 0 })
+    }
+
+    pub(super) fn format(self) -> Format {
+        if self.0 & Self::MSGPACK == 0 { Format::Json } else { Format::Msgpack }
+    }
+
+    pub(super) fn deflates(self) -> bool {
+        self.0 & Self::DEFLATE != 0
+    }
+}
+
 /// Yes and no about a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
     /// It said `client_hello` and is pinged with messages.
     pub(super) hello: bool,
-    /// It agreed on permessage-deflate.
-    pub(super) deflates: bool,
-    /// It asked for msgpack.
-    pub(super) msgpack: bool,
+    /// What was agreed on at its coming.
+    pub(super) agreed: Agreed,
     /// It waits in a flush list.
     pub(super) queued: bool,
     /// It waits in a list that lets others go first.
@@ -283,5 +304,28 @@ impl Slots {
 
     pub(super) fn used(&self) -> usize {
         self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_small_in_a_record_fills_three_words() {
+        // With one flag more each connection would be eight bytes larger. A stream is a descriptor where no assertions are on.
+        let (stream, pieces) = (size_of::<std::os::fd::RawFd>(), size_of::<u32>());
+        let small = stream + pieces + size_of::<Wire>() + size_of::<Flags>();
+        assert!(small <= 24, "{small}");
+    }
+
+    #[test]
+    fn what_was_agreed_on_is_kept() {
+        for format in [Format::Json, Format::Msgpack] {
+            for deflates in [false, true] {
+                let agreed = Agreed::new(format, deflates);
+                assert_eq!((agreed.format(), agreed.deflates()), (format, deflates));
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Binary messages: those that are JSON in another form are read as text, the others are the application's.
 
 use wse_core::encoding::msgpack::{UnpackError, begins_map, unpack};
-use wse_core::encoding::{Binary, zlib};
+use wse_core::encoding::{Binary, Format, zlib};
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::websocket::Flow;
 
@@ -33,7 +33,11 @@ impl Inlet<'_> {
         let decoded = match binary {
             Binary::Zlib(stream) => self.unzip(stream),
             Binary::Msgpack(packed) => self.unpack(packed),
-            Binary::Other(bytes) if self.conn.flags.msgpack && begins_map(bytes) => self.unpack(bytes),
+            Binary::Other(bytes)
+                if self.conn.flags.agreed.format() == Format::Msgpack && begins_map(bytes) =>
+            {
+                self.unpack(bytes)
+            }
             Binary::Other(bytes) => return self.message(EventKind::Binary, bytes),
             Binary::Sealed(_) => Err(Undecodable::Wrong("a sealed message is in a sealed message".into())),
         };
@@ -46,7 +50,9 @@ impl Inlet<'_> {
     /// What was sealed is text where it may be text: nobody else says which of the two it was.
     fn unsealed(&mut self, inside: &[u8]) -> Flow {
         match (Binary::of(inside), std::str::from_utf8(inside)) {
-            (Binary::Other(bytes), Ok(text)) if !(self.conn.flags.msgpack && begins_map(bytes)) => {
+            (Binary::Other(bytes), Ok(text))
+                if !(self.conn.flags.agreed.format() == Format::Msgpack && begins_map(bytes)) =>
+            {
                 self.text(text)
             }
             (binary, _) => self.in_clear(binary),

@@ -13,13 +13,13 @@ use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
 use super::close::{CLOSE_MS, Reason};
-use super::conn::{Own, Phase};
+use super::conn::{Agreed, Own, Phase};
 use super::proxied::forwarded;
 use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
 use crate::metrics::Metrics;
-use crate::people::Person;
+use crate::people::{Asked, Person};
 use crate::shared::Shared;
 use crate::squeeze::{Wire, write_text};
 use crate::stats::TIMES;
@@ -130,8 +130,7 @@ impl Shard {
         let wire = Wire::of(deflate, format);
         if let Some(conn) = self.slots.get_mut(slot) {
             conn.wire = wire;
-            conn.flags.deflates = deflate.is_some();
-            conn.flags.msgpack = format == Format::Msgpack;
+            conn.flags.agreed = Agreed::new(format, deflate.is_some());
         }
         if let Identity::Refused(code, message) = identity {
             return self.refuse_in_band(slot, response, code, message);
@@ -164,8 +163,7 @@ impl Shard {
             user_id,
             wire,
             present: false,
-            unzips: false,
-            sealed: false,
+            asked: Asked::Nothing,
             subscriptions: Default::default(),
         };
         self.schedule_next(slot);

@@ -7,6 +7,7 @@ use wse_core::protocol::words;
 use wse_core::websocket::deflate::Mode;
 
 use super::read::Inlet;
+use crate::people::Asked;
 use crate::shared::random_bytes;
 use crate::squeeze::Wire;
 
@@ -16,7 +17,12 @@ impl Inlet<'_> {
         self.conn.flags.hello = true;
         let compression = self.shared.policy.compression != Mode::Off;
         let people = &self.shared.shards[usize::from(self.id.shard)].people;
-        people.with(self.id, |person| person.unzips = said.compression && compression);
+        let zlib = if said.compression && compression { Asked::Zlib } else { Asked::Nothing };
+        people.with(self.id, |person| {
+            if person.asked != Asked::Sealing {
+                person.asked = zlib;
+            }
+        });
         let (pair, seal) = self.exchange_keys(said).unzip();
         let text = self.id.to_text(self.shared.run);
         let options = &self.shared.options;
@@ -34,7 +40,7 @@ impl Inlet<'_> {
         };
         self.reply(&hello.to_text());
         if let Some(seal) = seal {
-            people.with(self.id, |person| person.sealed = true);
+            people.with(self.id, |person| person.asked = Asked::Sealing);
             self.conn.own.get_or_insert_default().seal = Some(seal);
             self.conn.wire = Wire::Own;
         }

@@ -120,7 +120,7 @@ impl Shard {
         let mut own_inflater = conn.own.as_mut().and_then(|own| own.take_inflater());
         let inflation = match &mut own_inflater {
             Some(inflater) => Inflation::By(inflater),
-            None if !conn.flags.deflates => Inflation::Refused,
+            None if !conn.flags.agreed.deflates() => Inflation::Refused,
             None => Inflation::By(self.inflater.get_or_insert_with(|| Inflater::new(false))),
         };
         let mut inlet = Inlet {
@@ -190,7 +190,7 @@ impl Shard {
     fn await_close_frame(&mut self, slot: u32, len: usize) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         let mut receiver = std::mem::take(&mut conn.receiver);
-        let inflation = if conn.flags.deflates { Inflation::Skipped } else { Inflation::Refused };
+        let inflation = if conn.flags.agreed.deflates() { Inflation::Skipped } else { Inflation::Refused };
         let bytes = &mut self.buffer[..len];
         let flow = receiver.receive(bytes, usize::MAX >> 1, inflation, |_| Flow::Continue);
         match flow {

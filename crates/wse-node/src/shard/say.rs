@@ -1,7 +1,5 @@
 //! What the server itself says to a client, in the form in which the client gets everything.
 
-use wse_core::encoding::Format;
-
 use super::Shard;
 use super::conn::Conn;
 use crate::squeeze::write_text;
@@ -9,10 +7,9 @@ use crate::squeeze::write_text;
 impl Conn {
     /// Appends words of the server's own as a frame.
     pub(super) fn write_words(&mut self, out: &mut Vec<u8>, text: &str) {
-        let format = if self.flags.msgpack { Format::Msgpack } else { Format::Json };
         match self.own.as_mut().and_then(|own| own.seal.as_mut()) {
             Some(seal) => seal.write_frame(out, text.as_bytes()),
-            None => write_text(out, text.as_bytes(), format),
+            None => write_text(out, text.as_bytes(), self.flags.agreed.format()),
         }
     }
 }
