@@ -11,6 +11,7 @@ MAKEFLAGS += --no-builtin-rules
 MINUTES ?= 10
 SOAK ?= release
 SCALE ?= 5
+SCHEDULES ?= 2000
 DEMO ?=
 BENCH ?=
 MICRO ?=
@@ -106,6 +107,10 @@ test-python: $(VENV)/.ready ## pytest on what `make build` installed (ARGS="-k n
 .PHONY: hostile
 hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many and as long, with what they cost
 	HOSTILE_SCALE=$(SCALE) $(BIN)/python -m pytest tests/hostile -s -v --timeout 900 $(ARGS)
+
+.PHONY: recovery-model
+recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (2000) random stories of it
+	WSE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest tests/test_recovery_model.py $(ARGS)
 
 .PHONY: lint
 lint: lint-rust lint-python types ## clippy, ruff, mypy

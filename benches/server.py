@@ -295,7 +295,7 @@ class Bench:
         raise ValueError(f"unknown request {do!r}; there are 'stats', 'burst', {', '.join(requests)}")
 
 
-def time_each(seconds: float, call: Callable[[int], None]) -> float:
+def time_each(seconds: float, call: Callable[[int], object]) -> float:
     """The time of a call in microseconds: the median of hundreds, of which the first does not count."""
     times: list[float] = []
     numbers = itertools.count()

@@ -57,8 +57,9 @@ class Flood:
 READERS = 100
 FLOOD_BYTES = 200 * 1000 * 1000
 QUIET: dict[str, Any] = {"ping_interval": 3600.0, "idle_timeout": 7200.0, "slow_client": "close"}
-"""No pings, so that what comes is what was published; and who is too slow is closed, which is easily seen. What the other
-policies do is in test_slow_clients."""
+"""No pings, so that what comes is what was published; and who is too slow is closed, which is easily seen.
+
+What the other policies do is in test_slow_clients."""
 
 
 @pytest.mark.slow
@@ -255,7 +256,9 @@ LAGGARDS = 12
 def test_many_stalled_clients_together_stay_under_the_total() -> None:
     """Each on a topic of its own, so that nothing is shared, and each far below what one may be behind."""
     with (
-        ServerProcess(max_outbound_queue_bytes=16 * MIB, max_outbound_total_bytes=TOTAL, slow_client="close") as node,
+        ServerProcess(
+            max_outbound_queue_bytes=16 * MIB, max_outbound_total_bytes=TOTAL, slow_client="close"
+        ) as node,
         clients_of(node, "stalled", LAGGARDS, receive_buffer=SMALL_BUFFER) as clients,
     ):
         node.subscribe({client.name: [client.name] for client in clients})

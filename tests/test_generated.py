@@ -99,7 +99,11 @@ def test_a_changed_default_reaches_every_reader(repository: Path, copy: Path) ->
         (("options", "maximum = 16_000_000", "maximal = 1"), "max_connections: unknown keys ['maximal']"),
         (("options", 'name = "path"', 'name = "max_connections"'), "an option is declared twice"),
         (
-            ("options", 'choices = ["heal", "gap", "close"]', 'choices = ["heal", "gap"]\nnot_built = ["heal"]'),
+            (
+                "options",
+                'choices = ["heal", "gap", "close"]',
+                'choices = ["heal", "gap"]\nnot_built = ["heal"]',
+            ),
             "slow_client: the default is not built",
         ),
         (("options", 'default = "heal"', 'default = "cure"'), "slow_client: the default is no choice"),

@@ -475,7 +475,7 @@ def test_a_message_that_no_client_could_hold_is_refused(server_factory: Factory)
     peer = running.subscriber("room")
     server = running.server
     long = "x" * 65537
-    calls: list[Callable[[], None]] = [
+    calls: list[Callable[[], object]] = [
         lambda: server.send(peer.conn_id, long),
         lambda: server.send_bytes(peer.conn_id, long.encode()),
         lambda: server.broadcast("room", long),

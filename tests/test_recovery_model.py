@@ -1,6 +1,6 @@
-"""Recovery against a plain model: random schedules of publish, subscribe, drop, resume, expire, evict and restart.
+"""Recovery against a plain model: random schedules of everything that can happen to it.
 
-`WSE_SCHEDULES=5000 .venv/bin/python -m pytest tests/test_recovery_model.py` runs so many; a failure prints its seed.
+`make recovery-model SCHEDULES=5000` runs so many; a failure prints its seed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from recovery_model import Schedule
 
 SCHEDULES = int(os.environ.get("WSE_SCHEDULES", "100"))

@@ -321,7 +321,7 @@ def test_a_topic_with_a_lone_surrogate_is_a_value_error(running: Running) -> Non
 def test_publishing_to_a_pattern_is_refused(running: Running, pattern: str) -> None:
     running.subscriber(pattern)
     server = running.server
-    calls: list[Callable[[], None]] = [
+    calls: list[Callable[[], object]] = [
         lambda: server.broadcast(pattern, "x"),
         lambda: server.broadcast_local(pattern, "x"),
         lambda: server.broadcast_many(pattern, ["x"]),

@@ -1,4 +1,4 @@
-"""What history costs: the stamp and the ring in a flood, many who come back at once, and memory under many topics."""
+"""What history costs: in a flood, when many come back at once, and in memory under many topics."""
 
 from __future__ import annotations
 

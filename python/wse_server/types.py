@@ -17,9 +17,7 @@ __all__ = [
 ]
 
 Event: TypeAlias = tuple[
-    Literal[
-        "connect", "auth_connect", "msg", "raw", "bin", "disconnect", "presence_join", "presence_leave"
-    ],
+    Literal["connect", "auth_connect", "msg", "raw", "bin", "disconnect", "presence_join", "presence_leave"],
     str,
     Any,
 ]
