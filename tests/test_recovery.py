@@ -291,7 +291,8 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], error: type[Except
         with pytest.raises(error, match=words):
             node.server.subscribe_with_recovery(peer.conn_id, recover=True, **arguments)
         info = node.server.get_connection_info(peer.conn_id)
-        assert info is not None and info["topics"] == []
+        assert info is not None
+        assert info["topics"] == []
 
 
 def test_a_position_is_a_value() -> None:
