@@ -15,6 +15,8 @@ use crate::topics::{Audience, Channel};
 
 /// Bytes from which a member is backed up: others go first.
 const BACKED_UP: usize = 64 * 1024;
+/// More than waits for any client.
+const BLOCKED: usize = usize::MAX / 2;
 
 /// A group as what a member was given is noted for it: the audience through which, and which of its groups.
 pub(super) type Given = (Arc<Audience>, u8);
@@ -39,11 +41,13 @@ enum Choice {
 }
 
 impl Conn {
-    /// By how many bytes it is backed up; 0 if it has time.
+    /// By how many bytes it is backed up; 0 if it has time. One whose socket takes no more is behind any that takes some.
     fn behind(&self) -> usize {
-        let waits = self.outbox.bytes();
-        let has_time = !self.flags.blocked && !self.flags.lags && waits <= BACKED_UP;
-        if has_time { 0 } else { waits.max(1) }
+        match (self.flags.blocked || self.flags.lags, self.outbox.bytes()) {
+            (true, waits) => BLOCKED + waits,
+            (false, waits) if waits > BACKED_UP => waits,
+            (false, _) => 0,
+        }
     }
 
     /// Whether it gets what an audience gets anyway, by a subscription of its own.
