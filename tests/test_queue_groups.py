@@ -396,8 +396,11 @@ def test_without_another_member_what_is_left_is_lost_and_counted(running: Runnin
     assert running.server.get_queue_group_info("jobs") == {}
 
 
-def test_the_backlog_of_a_member_that_is_too_slow_goes_to_another_first(server_factory: Factory) -> None:
-    running = server_factory(max_outbound_queue_bytes=1_000_000)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_backlog_of_a_member_that_is_too_slow_goes_to_another_first(
+    server_factory: Factory, shards: int
+) -> None:
+    running = server_factory(max_outbound_queue_bytes=1_000_000, shards=shards)
     with crowd(running, "g", "jobs", stuck=1) as members:
         ((_, conn_id),) = members["stuck"]
         # As much as it may be behind, nearly.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wse_core::outbox::Run as _;
+use wse_core::queue_group::Pulled;
 use wse_core::websocket::frame::server_frame_len;
 
 use super::Shard;
@@ -182,7 +183,7 @@ impl Shard {
             return;
         }
         self.handle().stats.queue_group_lost.add(work.begun() as u64);
-        self.share_again(pulled);
+        self.share_again(slot, pulled);
     }
 
     /// A member is too slow: what had not begun to leave goes to members that have time, if there are any. Whether it has gone.
@@ -206,7 +207,7 @@ impl Shard {
         if work.is_empty() {
             conn.work = None;
         }
-        self.share_again(pulled);
+        self.share_again(slot, pulled);
         true
     }
 
@@ -218,16 +219,27 @@ impl Shard {
         })
     }
 
-    fn share_again(&self, pulled: Vec<(Given, Run, u32, u32)>) {
+    /// Sends what a member gave back to those that have time, here or elsewhere, and in turn if both have or nobody has. Who has time is
+    /// looked at once: while it is shared they will have less.
+    fn share_again(&mut self, slot: u32, pulled: Pulled<Given, Run>) {
         let index = usize::from(self.index);
+        let mut known: Vec<(u64, bool, Option<usize>)> = Vec::new();
         for ((audience, at), run, start, end) in pulled {
             let at = usize::from(at);
             let group = &audience.groups()[at];
-            let shard = match audience.pick_of(1 << at).first() {
-                Some((shard, _)) if *shard == index => index,
-                Some((shard, _)) => group.free_elsewhere(index).unwrap_or(*shard),
-                // Whoever is there by then is found there.
-                None => index,
+            let found = known.iter().find(|(id, ..)| *id == group.id).copied();
+            let (_, here, elsewhere) = found.unwrap_or_else(|| {
+                let here = self.has_member_with_time(group.id, slot);
+                known.push((group.id, here, group.free_elsewhere(index)));
+                known[known.len() - 1]
+            });
+            let picked = audience.pick_of(1 << at).first().map(|(shard, _)| *shard);
+            let shard = match (here, elsewhere) {
+                (true, Some(elsewhere)) if picked != Some(index) => elsewhere,
+                (true, _) => index,
+                (false, Some(elsewhere)) => elsewhere,
+                // Where nobody is, whoever is there by then is found.
+                (false, None) => picked.unwrap_or(index),
             };
             self.hand_on(&audience, at, shard, &run.bytes()[start as usize..end as usize]);
         }
