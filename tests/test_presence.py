@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 import pytest
 
+from forms import MSGPACK, Sealed, unpack
 from loglines import LogLines
 from sockets import Client, client_frame
 from support import HOST, Peer, Running, free_port, wait_until
@@ -675,3 +676,21 @@ def test_where_nobody_is_present_a_client_is_told_so(server_factory: Factory) ->
         error = command(peer, kind, **p)
         assert error["p"]["code"] == "NOT_ALLOWED"
         assert "this server tracks no presence" in error["p"]["message"]
+
+
+def test_news_come_in_the_form_that_each_client_wants(running: Running) -> None:
+    plain, packed, sealed = running.dial(), running.dial(query=MSGPACK), Sealed(running)
+    receive: list[Callable[[], dict[str, Any]]] = [
+        plain.receive_json,
+        lambda: unpack(packed.receive()),
+        sealed.receive_json,
+    ]
+    for conn_id in (plain.conn_id, packed.conn_id, sealed.conn_id):
+        running.server.subscribe_connection(conn_id, ["room"])
+    guest = running.dial()
+    show(running, guest, {"name": "Zoë"}, "room")
+    running.server.unsubscribe_connection(guest.conn_id)
+    for one in receive:
+        for word in ("presence_join", "presence_leave"):
+            p = {"topic": "room", "user_id": guest.conn_id, "data": {"name": "Zoë"}}
+            assert one() == {"c": "WSE", "t": word, "p": p, "v": 1}

@@ -10,6 +10,7 @@ use super::Shard;
 use super::conn::{Conn, Receiving};
 use super::deliver::note;
 use super::hold::Standing;
+use super::runs::give_work;
 use super::sweeps::Line;
 use crate::run::Run;
 use crate::topics::{Audience, Channel};
@@ -19,8 +20,14 @@ const BACKED_UP: usize = 64 * 1024;
 /// More than waits for any client.
 const BLOCKED: usize = usize::MAX / 2;
 
-/// A group as what a member was given is noted for it: the audience through which, and which of its groups.
-pub(super) type Given = (Arc<Audience>, u8);
+/// What a member was given: by which group, and the frame itself if the member gets it in another form.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    audience: Arc<Audience>,
+    /// The place of the group in the audience.
+    group: u8,
+    original: Option<(Run, u32, u32)>,
+}
 
 /// Messages for groups, as they lie in a run.
 pub(super) struct Batch<'a> {
@@ -73,7 +80,9 @@ impl Shard {
 
     fn share_one(&mut self, batch: &Batch<'_>, run: &Run, (start, end): (u32, u32), line: &mut Line) {
         let limit = self.shared.options.max_outbound_queue_bytes;
-        let mut given: Vec<u32> = Vec::new();
+        // Who has got it already, in which length and form.
+        let mut given: Vec<(u32, usize, bool)> = Vec::new();
+        let pool = self.pool.clone();
         for (at, group) in batch.audience.groups().iter().enumerate() {
             if batch.groups & (1 << at) == 0 {
                 continue;
@@ -95,14 +104,18 @@ impl Shard {
                 // It gets each message once, and this one comes by its own subscription.
                 continue;
             }
-            if !given.contains(&slot) {
-                conn.outbox.push(run, start, end);
-                given.push(slot);
+            let known = given.iter().find(|(known, ..)| *known == slot).copied();
+            let (_, len, is_made) = known.unwrap_or_else(|| {
+                let before = conn.outbox.bytes();
+                let is_made = give_work(conn, &pool, run, start, end);
+                given.push((slot, conn.outbox.bytes() - before, is_made));
                 self.shared.shards[usize::from(self.index)].stats.messages_sent.add(1);
-            }
+                given[given.len() - 1]
+            });
             let queued = conn.outbox.bytes();
-            let work = conn.work.get_or_insert_default();
-            work.give((batch.audience.clone(), at as u8), (end - start) as usize, queued);
+            let original = is_made.then(|| (run.clone(), start, end));
+            let one = Given { audience: batch.audience.clone(), group: at as u8, original };
+            conn.work.get_or_insert_default().give(one, len, queued);
             note(slot, conn, limit, line, &mut self.over);
         }
     }
@@ -190,16 +203,15 @@ impl Shard {
     pub(super) fn hand_work_over(&mut self, slot: u32) -> bool {
         let Some(conn) = self.slots.get_mut(slot) else { return false };
         let Some(work) = &conn.work else { return false };
-        let groups: Vec<Given> = work.groups().fold(Vec::new(), |mut all, (audience, at)| {
-            if !all.iter().any(|(known, index)| Arc::ptr_eq(known, audience) && index == at) {
-                all.push((audience.clone(), *at));
+        let groups: Vec<Arc<Channel>> = work.groups().fold(Vec::new(), |mut all, given| {
+            let group = &given.audience.groups()[usize::from(given.group)];
+            if !all.iter().any(|known: &Arc<Channel>| known.id == group.id) {
+                all.push(group.clone());
             }
             all
         });
-        let taken = groups.iter().all(|(audience, at)| {
-            let group = &audience.groups()[usize::from(*at)];
-            group.free_elsewhere(usize::from(self.index)).is_some()
-                || self.has_member_with_time(group.id, slot)
+        let taken = groups.iter().all(|group| {
+            group.free_elsewhere(usize::from(self.index)).is_some() || self.has_member_with_time(group.id, slot)
         });
         let Some(conn) = self.slots.get_mut(slot).filter(|_| taken) else { return false };
         let Some(work) = &mut conn.work else { return false };
@@ -224,8 +236,9 @@ impl Shard {
     fn share_again(&mut self, slot: u32, pulled: Pulled<Given, Run>) {
         let index = usize::from(self.index);
         let mut known: Vec<(u64, bool, Option<usize>)> = Vec::new();
-        for ((audience, at), run, start, end) in pulled {
-            let at = usize::from(at);
+        for (Given { audience, group, original }, run, start, end) in pulled {
+            let at = usize::from(group);
+            let (run, start, end) = original.unwrap_or((run, start, end));
             let group = &audience.groups()[at];
             let found = known.iter().find(|(id, ..)| *id == group.id).copied();
             let (_, here, elsewhere) = found.unwrap_or_else(|| {
