@@ -269,6 +269,14 @@ class Bench:
         threading.Thread(target=self.storm, daemon=True).start()
         return {}
 
+    def sends(self) -> dict[str, float]:
+        """Tell how many messages were sent, to each client, and in how many writes."""
+        lines = dict(
+            line.rsplit(" ", 1) for line in self.server.prometheus_metrics().splitlines() if line[0] != "#"
+        )
+        names = {"messages": "wse_messages_sent_total", "writes": "wse_send_size_bytes_count"}
+        return {key: float(lines[name]) for key, name in names.items()}
+
     def stats(self) -> dict[str, Any]:
         return {
             "at": time.perf_counter(),
@@ -289,6 +297,7 @@ class Bench:
             "remember": self.remember,
             "remember_topics": self.remember_topics,
             "storm": self.begin_storm,
+            "sends": self.sends,
         }
         if do in requests:
             return requests[do](**request)

@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 import pytest
 
+from forms import MSGPACK, Sealed, unpack
 from loglines import LogLines
 from sockets import Client, client_frame
 from support import HOST, Peer, Running, free_port, wait_until
@@ -131,11 +132,12 @@ def test_without_presence_data_one_listens_and_is_not_seen(running: Running) -> 
     looker, peer = running.subscriber("room"), running.dial()
     assert running.server.presence("room") == {}
     show(running, peer, {"a": 1}, "room")
+    assert told(running, looker, "room") == [("join", peer.conn_id, {"a": 1})]
     running.server.update_presence(looker.conn_id, {"b": 2})
     running.server.unsubscribe_connection(looker.conn_id)
     running.server.subscribe_connection(looker.conn_id, ["room"])
     assert list(running.server.presence("room")) == [peer.conn_id]
-    assert told(running, looker, "room") == [("join", peer.conn_id, {"a": 1})]
+    assert told(running, looker, "room") == []
 
 
 def test_subscribing_again_with_data_shows_a_silent_listener(running: Running) -> None:
@@ -674,3 +676,21 @@ def test_where_nobody_is_present_a_client_is_told_so(server_factory: Factory) ->
         error = command(peer, kind, **p)
         assert error["p"]["code"] == "NOT_ALLOWED"
         assert "this server tracks no presence" in error["p"]["message"]
+
+
+def test_news_come_in_the_form_that_each_client_wants(running: Running) -> None:
+    plain, packed, sealed = running.dial(), running.dial(query=MSGPACK), Sealed(running)
+    receive: list[Callable[[], dict[str, Any]]] = [
+        plain.receive_json,
+        lambda: unpack(packed.receive()),
+        sealed.receive_json,
+    ]
+    for conn_id in (plain.conn_id, packed.conn_id, sealed.conn_id):
+        running.server.subscribe_connection(conn_id, ["room"])
+    guest = running.dial()
+    show(running, guest, {"name": "Zoë"}, "room")
+    running.server.unsubscribe_connection(guest.conn_id)
+    for one in receive:
+        for word in ("presence_join", "presence_leave"):
+            p = {"topic": "room", "user_id": guest.conn_id, "data": {"name": "Zoë"}}
+            assert one() == {"c": "WSE", "t": word, "p": p, "v": 1}

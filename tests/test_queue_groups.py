@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from forms import MSGPACK, Sealed, unpack
 from sockets import RESET, Client
 from support import Peer, Running, wait_until
 
@@ -396,8 +399,11 @@ def test_without_another_member_what_is_left_is_lost_and_counted(running: Runnin
     assert running.server.get_queue_group_info("jobs") == {}
 
 
-def test_the_backlog_of_a_member_that_is_too_slow_goes_to_another_first(server_factory: Factory) -> None:
-    running = server_factory(max_outbound_queue_bytes=1_000_000)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_backlog_of_a_member_that_is_too_slow_goes_to_another_first(
+    server_factory: Factory, shards: int
+) -> None:
+    running = server_factory(max_outbound_queue_bytes=1_000_000, shards=shards)
     with crowd(running, "g", "jobs", stuck=1) as members:
         ((_, conn_id),) = members["stuck"]
         # As much as it may be behind, nearly.
@@ -461,3 +467,57 @@ def test_nothing_is_lost_while_members_come_and_go(running: Running) -> None:
     assert len(got) == published
     assert set(got) == set(numbers(published))
     assert lost(running) == 0
+
+
+# ---- Members that want messages in another form ----
+
+
+def numbered(message: dict[str, Any]) -> int:
+    assert message["c"] == "U"
+    number = message["p"]["n"]
+    assert isinstance(number, int)
+    return number
+
+
+def test_each_member_gets_its_messages_in_its_form(running: Running) -> None:
+    plain, packed, sealed = running.dial(), running.dial(query=MSGPACK), Sealed(running)
+    for conn_id in (plain.conn_id, packed.conn_id, sealed.conn_id):
+        running.server.subscribe_connection(conn_id, ["jobs"], queue_group="g")
+        running.server.subscribe_connection(conn_id, ["jobs"], queue_group="h")
+    for number in range(30):
+        running.server.broadcast("jobs", json.dumps({"t": "job", "p": {"n": number}}))
+    running.server.broadcast_all('{"t":"end","p":{"n":-1}}')
+    receive: list[Callable[[], dict[str, Any]]] = [
+        plain.receive_json,
+        lambda: unpack(packed.receive()),
+        sealed.receive_json,
+    ]
+    got = [list(iter(lambda one=one: numbered(one()), -1)) for one in receive]  # type: ignore[misc]
+    assert sum(len(some) for some in got) >= 30
+    assert {number for some in got for number in some} == set(range(30))
+    assert all(len(some) == len(set(some)) for some in got), "a turn in both groups is one message"
+
+
+@pytest.mark.parametrize("form", ["packed", "sealed"])
+def test_what_was_made_for_one_member_is_made_anew_for_another(running: Running, form: str) -> None:
+    if form == "sealed":
+        peer = Sealed(running, running.dial(close_timeout=0.1)).peer
+    else:
+        peer = running.dial(query=MSGPACK, close_timeout=0.1)
+    running.server.subscribe_connection(peer.conn_id, ["jobs"], queue_group="g")
+    total = 1000
+    for number in range(total):
+        message = {"t": "job", "p": {"n": number, "body": BODY}}
+        running.server.broadcast("jobs", json.dumps(message))
+    assert waiting(running, peer.conn_id) > 500_000
+    heir = member(running, "g", "jobs")
+    raw = peer.socket.socket
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.shutdown(socket.SHUT_RDWR)
+    running.events.wait("disconnect")
+    got = [json.loads(text) for text in heard(running, heir)]
+    assert all(message["p"]["body"] == BODY for message in got)
+    numbers_got = [numbered(message) for message in got]
+    assert len(numbers_got) > 50
+    assert numbers_got == list(range(total - len(got), total))
+    assert lost(running) <= 1

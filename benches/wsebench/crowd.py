@@ -30,9 +30,11 @@ def storm(subscribers: int, rate: float, *, members: int) -> Measure:
             _crowd(bench, server, members) as crowd,
         ):
             wait_for_count(server, "connects", members)
+            before = server.ask(do="sends")
             server.ask(do="storm")
             result = _latency(bench, server, subscribers, crowd)
             joins = server.ask(do="stats")["joins"]
+            after = server.ask(do="sends")
             peak_mb = server.peak_mb()
         sample = Sample(
             {
@@ -40,6 +42,7 @@ def storm(subscribers: int, rate: float, *, members: int) -> Measure:
                 "quiet_p99_ms": quiet["p99_ms"],
                 "ratio": result["p99_ms"] / quiet["p99_ms"],
                 "joins": joins,
+                "gathered": (after["messages"] - before["messages"]) / (after["writes"] - before["writes"]),
                 "peak_mb": peak_mb,
             }
         )

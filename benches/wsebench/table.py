@@ -202,6 +202,7 @@ WORKLOADS = (
             Figure("quiet_p99_ms", "p99 while they sit still", Unit.MILLISECONDS),
             Figure("ratio", "p99 to the quiet one", Unit.COUNT, at_most(2)),
             Figure("joins", "joins meanwhile", Unit.COUNT),
+            Figure("gathered", "messages in a write", Unit.COUNT),
             Figure("peak_mb", "peak memory", Unit.MEGABYTES),
         ),
         ours_only=True,

@@ -45,7 +45,6 @@ impl Shard {
             return;
         }
         let started = Instant::now();
-        let slice = if self.sweeps.are_lazy() { LAZY_SLICE } else { SLICE };
         let mut step = Vec::with_capacity(STEP);
         while !self.sweeps.is_empty() {
             self.sweeps.next(STEP, &mut step);
@@ -58,6 +57,7 @@ impl Shard {
                     self.flush_up_to(slot, most);
                 }
             }
+            let slice = if self.sweeps.are_lazy() { LAZY_SLICE } else { SLICE };
             if started.elapsed() >= slice {
                 return;
             }

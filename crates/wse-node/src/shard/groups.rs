@@ -3,21 +3,31 @@
 use std::sync::Arc;
 
 use wse_core::outbox::Run as _;
+use wse_core::queue_group::Pulled;
 use wse_core::websocket::frame::server_frame_len;
 
 use super::Shard;
 use super::conn::{Conn, Receiving};
 use super::deliver::note;
 use super::hold::Standing;
+use super::runs::give_work;
 use super::sweeps::Line;
 use crate::run::Run;
 use crate::topics::{Audience, Channel};
 
 /// Bytes from which a member is backed up: others go first.
 const BACKED_UP: usize = 64 * 1024;
+/// More than waits for any client.
+const BLOCKED: usize = usize::MAX / 2;
 
-/// A group as what a member was given is noted for it: the audience through which, and which of its groups.
-pub(super) type Given = (Arc<Audience>, u8);
+/// What a member was given: by which group, and the frame itself if the member gets it in another form.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    audience: Arc<Audience>,
+    /// The place of the group in the audience.
+    group: u8,
+    original: Option<(Run, u32, u32)>,
+}
 
 /// Messages for groups, as they lie in a run.
 pub(super) struct Batch<'a> {
@@ -39,11 +49,13 @@ enum Choice {
 }
 
 impl Conn {
-    /// By how many bytes it is backed up; 0 if it has time.
+    /// By how many bytes it is backed up; 0 if it has time. One whose socket takes no more is behind any that takes some.
     fn behind(&self) -> usize {
-        let waits = self.outbox.bytes();
-        let has_time = !self.flags.blocked && !self.flags.lags && waits <= BACKED_UP;
-        if has_time { 0 } else { waits.max(1) }
+        match (self.flags.blocked || self.flags.lags, self.outbox.bytes()) {
+            (true, waits) => BLOCKED + waits,
+            (false, waits) if waits > BACKED_UP => waits,
+            (false, _) => 0,
+        }
     }
 
     /// Whether it gets what an audience gets anyway, by a subscription of its own.
@@ -68,7 +80,9 @@ impl Shard {
 
     fn share_one(&mut self, batch: &Batch<'_>, run: &Run, (start, end): (u32, u32), line: &mut Line) {
         let limit = self.shared.options.max_outbound_queue_bytes;
-        let mut given: Vec<u32> = Vec::new();
+        // Who has got it already, in which length and form.
+        let mut given: Vec<(u32, usize, bool)> = Vec::new();
+        let pool = self.pool.clone();
         for (at, group) in batch.audience.groups().iter().enumerate() {
             if batch.groups & (1 << at) == 0 {
                 continue;
@@ -90,14 +104,18 @@ impl Shard {
                 // It gets each message once, and this one comes by its own subscription.
                 continue;
             }
-            if !given.contains(&slot) {
-                conn.outbox.push(run, start, end);
-                given.push(slot);
+            let known = given.iter().find(|(known, ..)| *known == slot).copied();
+            let (_, len, is_made) = known.unwrap_or_else(|| {
+                let before = conn.outbox.bytes();
+                let is_made = give_work(conn, &pool, run, start, end);
+                given.push((slot, conn.outbox.bytes() - before, is_made));
                 self.shared.shards[usize::from(self.index)].stats.messages_sent.add(1);
-            }
+                given[given.len() - 1]
+            });
             let queued = conn.outbox.bytes();
-            let work = conn.work.get_or_insert_default();
-            work.give((batch.audience.clone(), at as u8), (end - start) as usize, queued);
+            let original = is_made.then(|| (run.clone(), start, end));
+            let one = Given { audience: batch.audience.clone(), group: at as u8, original };
+            conn.work.get_or_insert_default().give(one, len, queued);
             note(slot, conn, limit, line, &mut self.over);
         }
     }
@@ -178,23 +196,22 @@ impl Shard {
             return;
         }
         self.handle().stats.queue_group_lost.add(work.begun() as u64);
-        self.share_again(pulled);
+        self.share_again(slot, pulled);
     }
 
     /// A member is too slow: what had not begun to leave goes to members that have time, if there are any. Whether it has gone.
     pub(super) fn hand_work_over(&mut self, slot: u32) -> bool {
         let Some(conn) = self.slots.get_mut(slot) else { return false };
         let Some(work) = &conn.work else { return false };
-        let groups: Vec<Given> = work.groups().fold(Vec::new(), |mut all, (audience, at)| {
-            if !all.iter().any(|(known, index)| Arc::ptr_eq(known, audience) && index == at) {
-                all.push((audience.clone(), *at));
+        let groups: Vec<Arc<Channel>> = work.groups().fold(Vec::new(), |mut all, given| {
+            let group = &given.audience.groups()[usize::from(given.group)];
+            if !all.iter().any(|known: &Arc<Channel>| known.id == group.id) {
+                all.push(group.clone());
             }
             all
         });
-        let taken = groups.iter().all(|(audience, at)| {
-            let group = &audience.groups()[usize::from(*at)];
-            group.free_elsewhere(usize::from(self.index)).is_some()
-                || self.has_member_with_time(group.id, slot)
+        let taken = groups.iter().all(|group| {
+            group.free_elsewhere(usize::from(self.index)).is_some() || self.has_member_with_time(group.id, slot)
         });
         let Some(conn) = self.slots.get_mut(slot).filter(|_| taken) else { return false };
         let Some(work) = &mut conn.work else { return false };
@@ -202,7 +219,7 @@ impl Shard {
         if work.is_empty() {
             conn.work = None;
         }
-        self.share_again(pulled);
+        self.share_again(slot, pulled);
         true
     }
 
@@ -214,16 +231,28 @@ impl Shard {
         })
     }
 
-    fn share_again(&self, pulled: Vec<(Given, Run, u32, u32)>) {
+    /// Sends what a member gave back to those that have time, here or elsewhere, and in turn if both have or nobody has. Who has time is
+    /// looked at once: while it is shared they will have less.
+    fn share_again(&mut self, slot: u32, pulled: Pulled<Given, Run>) {
         let index = usize::from(self.index);
-        for ((audience, at), run, start, end) in pulled {
-            let at = usize::from(at);
+        let mut known: Vec<(u64, bool, Option<usize>)> = Vec::new();
+        for (Given { audience, group, original }, run, start, end) in pulled {
+            let at = usize::from(group);
+            let (run, start, end) = original.unwrap_or((run, start, end));
             let group = &audience.groups()[at];
-            let shard = match audience.pick_of(1 << at).first() {
-                Some((shard, _)) if *shard == index => index,
-                Some((shard, _)) => group.free_elsewhere(index).unwrap_or(*shard),
-                // Whoever is there by then is found there.
-                None => index,
+            let found = known.iter().find(|(id, ..)| *id == group.id).copied();
+            let (_, here, elsewhere) = found.unwrap_or_else(|| {
+                let here = self.has_member_with_time(group.id, slot);
+                known.push((group.id, here, group.free_elsewhere(index)));
+                known[known.len() - 1]
+            });
+            let picked = audience.pick_of(1 << at).first().map(|(shard, _)| *shard);
+            let shard = match (here, elsewhere) {
+                (true, Some(elsewhere)) if picked != Some(index) => elsewhere,
+                (true, _) => index,
+                (false, Some(elsewhere)) => elsewhere,
+                // Where nobody is, whoever is there by then is found.
+                (false, None) => picked.unwrap_or(index),
             };
             self.hand_on(&audience, at, shard, &run.bytes()[start as usize..end as usize]);
         }

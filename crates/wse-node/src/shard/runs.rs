@@ -226,6 +226,31 @@ fn give_made(conn: &mut Conn, pool: &Pool, bytes: Vec<u8>, note: Option<Note>) {
     conn.outbox.push(&pool.noted(bytes, notes), 0, end);
 }
 
+/// Notes for a connection that it is to be sent a frame that may be taken back: packed or sealed where that was agreed on, but not compressed
+/// with a context of its own, which would then have seen what the client has not. Whether it is another frame than the one given.
+pub(super) fn give_work(conn: &mut Conn, pool: &Pool, run: &Run, start: u32, end: u32) -> bool {
+    let frame = &run.bytes()[start as usize..end as usize];
+    let made = match conn.wire {
+        Wire::Plain => None,
+        Wire::Shared(lane) => packed(lane.format(), frame),
+        Wire::Own => conn.own.as_mut().and_then(|own| own.seal.as_mut()).map(|seal| {
+            let mut bytes = Vec::with_capacity(frame.len() + 64);
+            seal.rewrite_frames(&mut bytes, frame);
+            bytes
+        }),
+    };
+    match made {
+        Some(bytes) => {
+            give_made(conn, pool, bytes, None);
+            true
+        }
+        None => {
+            conn.outbox.push(run, start, end);
+            false
+        }
+    }
+}
+
 /// Notes for a connection that it is to be sent a part of a topic's history: messages as they are kept, which any client takes, but packed
 /// or sealed where that was agreed on.
 pub(super) fn give_kept(
