@@ -186,7 +186,9 @@ impl Shared {
     /// The lane in which one connection wants its messages, as a bit; none if they are sealed for it, which its shard does.
     pub(crate) fn lanes_of(&self, conn: ConnId) -> u16 {
         let people = &self.shards[usize::from(conn.shard)].people;
-        people.with(conn, |person| if person.asked == Asked::Sealing { 0 } else { person.wire.lanes() }).unwrap_or(0)
+        people
+            .with(conn, |person| if person.asked == Asked::Sealing { 0 } else { person.wire.lanes() })
+            .unwrap_or(0)
     }
 
     /// Makes what follows the head of a message that is still to be stamped, for these lanes, if there are any.

@@ -211,7 +211,8 @@ impl Shard {
             all
         });
         let taken = groups.iter().all(|group| {
-            group.free_elsewhere(usize::from(self.index)).is_some() || self.has_member_with_time(group.id, slot)
+            group.free_elsewhere(usize::from(self.index)).is_some()
+                || self.has_member_with_time(group.id, slot)
         });
         let Some(conn) = self.slots.get_mut(slot).filter(|_| taken) else { return false };
         let Some(work) = &mut conn.work else { return false };

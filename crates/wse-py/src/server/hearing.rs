@@ -1,0 +1,133 @@
+//! How the application hears of events: a queue that it drains, or callbacks.
+
+use std::time::Instant;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::{RustWSEServer, SIGNALS};
+use crate::arguments as arg;
+use crate::callbacks::Callbacks;
+use crate::ending::Release as _;
+use crate::events;
+
+#[pymethods]
+impl RustWSEServer {
+    /// From the next `start` on, keeps events for `drain_inbound`.
+    ///
+    /// Raises:
+    ///     RuntimeError: The server is running, or callbacks are set.
+    fn enable_drain_mode(&self) -> PyResult<()> {
+        let mut hearing = self.hearing.lock();
+        self.refuse_while_running("enable_drain_mode")?;
+        if hearing.callbacks.is_some() {
+            return Err(PyRuntimeError::new_err(
+                "callbacks are set: a server has either callbacks or drain mode",
+            ));
+        }
+        hearing.drain_mode = true;
+        Ok(())
+    }
+
+    /// Takes events in the order in which they happened.
+    ///
+    /// Args:
+    ///     max_count: Events at the most.
+    ///     timeout_ms: Milliseconds to wait for the first; 0 does not wait. The GIL is released meanwhile.
+    ///
+    /// Returns:
+    ///     Tuples (kind, conn_id, data): "connect" with the cookies, "auth_connect" with the user id, "msg" with a dict, "raw" with
+    ///     other text, "bin" with bytes, "disconnect" with None; "presence_join" and "presence_leave" with a dict of topic, user_id and
+    ///     data, where presence is enabled. Empty when the time ran out or `stop` was called.
+    ///
+    /// Raises:
+    ///     RuntimeError: `enable_drain_mode` was not called.
+    ///     ValueError: A number is out of range.
+    #[pyo3(signature = (max_count=256, timeout_ms=50.0))]
+    fn drain_inbound<'py>(
+        &self,
+        py: Python<'py>,
+        max_count: i64,
+        timeout_ms: f64,
+    ) -> PyResult<Bound<'py, PyList>> {
+        if !self.hearing.lock().drain_mode {
+            return Err(PyRuntimeError::new_err("drain_inbound needs enable_drain_mode() before start()"));
+        }
+        let max_count = usize::try_from(max_count)
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(|| PyValueError::new_err(format!("max_count must be at least 1, got {max_count}")))?;
+        let timeout = arg::seconds("timeout_ms / 1000", timeout_ms / 1000.0)?;
+        let started = Instant::now();
+        loop {
+            // A start puts another queue in the place of the last.
+            let queue = self.node.events();
+            let taken = queue.take(max_count);
+            let left = timeout.saturating_sub(started.elapsed());
+            if !taken.is_empty() || left.is_zero() {
+                return events::list(py, &taken, queue.run());
+            }
+            let was_finished = queue.is_finished();
+            py.release(|| queue.wait(left.min(SIGNALS)));
+            if queue.is_finished() && !was_finished {
+                return Ok(PyList::empty(py));
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// From the next `start` on, calls these off the I/O threads, one event after the other.
+    ///
+    /// Args:
+    ///     on_connect: Called with (conn_id, cookies or user id).
+    ///     on_message: Called with (conn_id, dict | str | bytes).
+    ///     on_disconnect: Called with (conn_id).
+    ///
+    /// An exception in one of them goes to the log and harms nobody. Presence is not called back: `presence` tells who is there, and drain
+    /// mode who comes and goes.
+    ///
+    /// Raises:
+    ///     RuntimeError: The server is running, or is in drain mode.
+    ///     TypeError: One of them is not callable.
+    fn set_callbacks(
+        &self,
+        on_connect: Bound<'_, PyAny>,
+        on_message: Bound<'_, PyAny>,
+        on_disconnect: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        for (name, callback) in
+            [("on_connect", &on_connect), ("on_message", &on_message), ("on_disconnect", &on_disconnect)]
+        {
+            if !callback.is_callable() {
+                return Err(PyTypeError::new_err(format!(
+                    "{name} must be callable, not {}",
+                    arg::type_name(callback)
+                )));
+            }
+        }
+        let mut hearing = self.hearing.lock();
+        self.refuse_while_running("set_callbacks")?;
+        if hearing.drain_mode {
+            return Err(PyRuntimeError::new_err(
+                "drain mode is on: a server has either callbacks or drain mode",
+            ));
+        }
+        hearing.callbacks = Some(Callbacks {
+            on_connect: on_connect.unbind(),
+            on_message: on_message.unbind(),
+            on_disconnect: on_disconnect.unbind(),
+        });
+        Ok(())
+    }
+
+    /// Events that wait to be drained or called back.
+    fn inbound_queue_depth(&self) -> usize {
+        self.node.events().depth()
+    }
+
+    /// Events lost: those that nobody had taken when the server was stopped or started anew. A slow program loses none.
+    fn inbound_dropped_count(&self) -> u64 {
+        self.node.dropped_events()
+    }
+}
