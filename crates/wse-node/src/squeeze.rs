@@ -208,9 +208,9 @@ fn packed_beginning(head: &[u8], members: u32) -> Vec<u8> {
 pub(crate) struct Lanes(Option<Box<[Vec<u8>; Lane::COUNT]>>);
 
 impl Lanes {
-    /// Bytes in all lanes.
-    pub(crate) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |lanes| lanes.iter().map(Vec::len).sum())
+    /// Bytes in the longest lane.
+    pub(crate) fn longest(&self) -> usize {
+        self.0.as_ref().and_then(|lanes| lanes.iter().map(Vec::len).max()).unwrap_or(0)
     }
 
     /// Adds the twins of a message; where they lie now. `head` is what a stamped message begins with.
