@@ -737,7 +737,7 @@ def read_until(client: Client, last: int) -> list[int]:
     numbers: list[int] = []
     while not numbers or numbers[-1] != last:
         frames = client.take(60)
-        assert frames or client.ended is None, f"cut with {client.ended} after {len(numbers)}"
-        messages = [json.loads(frame.payload) for frame in frames]
+        assert client.ended is None, f"cut with {client.ended} after {len(numbers)}"
+        messages = [json.loads(frame.payload) for frame in frames if frame.opcode == 1]
         numbers += [message["p"]["data"]["n"] for message in messages if message["t"] == "presence_update"]
     return numbers
