@@ -12,6 +12,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import jwt
@@ -694,3 +696,48 @@ def test_news_come_in_the_form_that_each_client_wants(running: Running) -> None:
         for word in ("presence_join", "presence_leave"):
             p = {"topic": "room", "user_id": guest.conn_id, "data": {"name": "Zoë"}}
             assert one() == {"c": "WSE", "t": word, "p": p, "v": 1}
+
+
+def test_a_client_that_changes_all_the_time_waits_for_those_who_hear_of_it(server_factory: Factory) -> None:
+    """Nobody who reads is cut for it, though nobody can read as fast as one can change."""
+    running = server_factory(
+        presence_enabled=True,
+        client_subscriptions=True,
+        rate_limit_capacity=1e9,
+        rate_limit_refill=1e9,
+        max_outbound_queue_bytes=3_000_000,
+    )
+    with ExitStack() as stack:
+        readers = [stack.enter_context(Client(running.port, receive_buffer=65536)) for _ in range(4)]
+        restless = stack.enter_context(Client(running.port))
+        for _, conn_id, _ in running.events.wait("connect", count=5):
+            running.server.subscribe_connection(conn_id, ["room"])
+        p = {"action": "subscribe", "topics": ["room"], "presence": {"n": -1}}
+        restless.send(json.dumps({"t": "subscription_update", "p": p}))
+        running.events.wait("presence_join")
+        count = 30_000
+        said = [{"t": "presence_update", "p": {"data": {"n": n, "pad": "x" * 200}}} for n in range(count)]
+        sending = threading.Thread(
+            target=restless.send_raw, args=(b"".join(map(frame_of, said)), 120), daemon=True
+        )
+        sending.start()
+        with ThreadPoolExecutor(5) as pool:
+            reading = [pool.submit(read_until, client, count - 1) for client in (*readers, restless)]
+            heard = [one.result() for one in reading]
+        sending.join()
+    assert heard == [list(range(count))] * 5, "and everybody has heard of everything"
+
+
+def frame_of(message: dict[str, Any]) -> bytes:
+    return client_frame(json.dumps(message).encode())
+
+
+def read_until(client: Client, last: int) -> list[int]:
+    """The numbers that a client was shown, up to the last one."""
+    numbers: list[int] = []
+    while not numbers or numbers[-1] != last:
+        frames = client.take(60)
+        assert client.ended is None, f"cut with {client.ended} after {len(numbers)}"
+        messages = [json.loads(frame.payload) for frame in frames if frame.opcode == 1]
+        numbers += [message["p"]["data"]["n"] for message in messages if message["t"] == "presence_update"]
+    return numbers

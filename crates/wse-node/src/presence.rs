@@ -181,16 +181,29 @@ impl Shared {
         attendance.owes.store(false, Relaxed);
     }
 
-    /// Whether [`Shared::wait_for_presence_room`] would not wait.
-    pub(crate) fn has_presence_room(&self) -> bool {
-        self.attendance.is_none() || self.shards.iter().all(|shard| shard.inbox.has_presence_room())
+    /// The topics in which a connection may be present.
+    pub(crate) fn present_topics(&self, conn: ConnId) -> Vec<String> {
+        let people = self.shards.get(usize::from(conn.shard)).map(|shard| &shard.people);
+        let topics = people.and_then(|people| people.with(conn, |it| it.present.then(|| it.topic_names())));
+        topics.flatten().unwrap_or_default()
     }
 
-    /// Waits while more than a megabyte of presence is still to be taken by some shard: whoever makes people come and go is slowed down
-    /// like a publisher. Not for an I/O thread.
-    pub(crate) fn wait_for_presence_room(&self) {
+    /// Whether there is room for news of these topics: with every shard, and with most of those who are to hear of them.
+    pub(crate) fn has_presence_room<'a>(&self, topics: impl IntoIterator<Item = &'a str>) -> bool {
+        let is_held = |topic| self.topics.audience(topic).is_some_and(|audience| audience.is_held());
+        self.attendance.is_none()
+            || self.is_stopping()
+            || (self.shards.iter().all(|shard| shard.inbox.has_presence_room())
+                && !topics.into_iter().any(is_held))
+    }
+
+    /// Waits until there is: whoever makes people come or look different is slowed down like a publisher. Not for an I/O thread.
+    pub(crate) fn wait_for_presence_room<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
         if self.attendance.is_some() {
             self.shards.iter().for_each(|shard| shard.inbox.wait_for_presence_room());
+            for audience in topics.into_iter().filter_map(|topic| self.topics.audience(topic)) {
+                self.wait_while_held(&audience);
+            }
         }
     }
 }

@@ -87,15 +87,14 @@ impl Server {
     /// Subscribes a connection. Whatever is published after this returns reaches it.
     #[must_use]
     pub fn subscribe(&self, conn: ConnId, wishes: &[Wish<'_>]) -> Granted {
-        if wishes.iter().any(|wish| wish.presence.is_some()) {
-            self.0.wait_for_presence_room();
-        }
+        let shown = wishes.iter().filter(|wish| wish.presence.is_some());
+        self.0.wait_for_presence_room(shown.map(|wish| wish.filter.as_str()));
         self.0.subscribe(conn, wishes, None)
     }
 
     /// Ends subscriptions; all of them without a list. What was published before still arrives.
     pub fn unsubscribe(&self, conn: ConnId, filters: Option<&[Filter<'_>]>) {
-        self.0.wait_for_presence_room();
+        self.0.wait_for_presence_room([]);
         self.0.unsubscribe(conn, filters, None);
     }
 
@@ -116,7 +115,8 @@ impl Server {
 
     /// A connection shows something else wherever it is present.
     pub fn update_presence(&self, conn: ConnId, data: &Data) {
-        self.0.wait_for_presence_room();
+        let topics = self.0.present_topics(conn);
+        self.0.wait_for_presence_room(topics.iter().map(String::as_str));
         self.0.update_presence(conn, data);
     }
 
@@ -136,7 +136,7 @@ impl Server {
     /// sorted. The client is told of them.
     #[must_use]
     pub fn set_acl(&self, conn: ConnId, acl: Option<Acl>) -> Vec<String> {
-        self.0.wait_for_presence_room();
+        self.0.wait_for_presence_room([]);
         self.0.set_acl(conn, acl)
     }
 

@@ -92,9 +92,18 @@ impl Inlet<'_> {
         Flow::Continue
     }
 
-    /// Whether there is room for news of who is there; without it the command is not taken from the socket.
-    pub(super) fn has_presence_room(&mut self) -> bool {
-        let has_room = self.shared.has_presence_room();
+    /// Whether there is room for what a subscription tells others; without it the command is not taken from the socket.
+    pub(super) fn has_room_to_be_seen(&mut self, subscribe: &Subscribe) -> bool {
+        let topics = subscribe.topics.iter().map(|topic| topic.filter.as_filter().as_str());
+        let has_room = subscribe.presence.is_none() || self.shared.has_presence_room(topics);
+        self.awaits_room |= !has_room;
+        has_room
+    }
+
+    /// The same for what the client shows already.
+    pub(super) fn has_room_to_change(&mut self) -> bool {
+        let topics = self.shared.present_topics(self.id);
+        let has_room = self.shared.has_presence_room(topics.iter().map(String::as_str));
         self.awaits_room |= !has_room;
         has_room
     }

@@ -285,9 +285,7 @@ impl Inlet<'_> {
         match Command::parse(strip_prefix(text), self.shared.may) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Publish(publish) => return self.publish(&publish),
-            Command::Subscribe(subscribe) if subscribe.presence.is_some() && !self.has_presence_room() => {
-                return Flow::Pause;
-            }
+            Command::Subscribe(subscribe) if !self.has_room_to_be_seen(&subscribe) => return Flow::Pause,
             Command::Subscribe(subscribe) => {
                 if self.pass() {
                     self.subscribe(&subscribe);
@@ -298,7 +296,7 @@ impl Inlet<'_> {
                     self.unsubscribe(&unsubscribe);
                 }
             }
-            Command::PresenceUpdate(_) if !self.has_presence_room() => return Flow::Pause,
+            Command::PresenceUpdate(_) if !self.has_room_to_change() => return Flow::Pause,
             Command::PresenceUpdate(update) => {
                 if self.pass() {
                     self.update_presence(&update);
