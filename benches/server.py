@@ -4,7 +4,7 @@ Work, chosen by the second argument:
 
     flood   publish to the topic "bench" as fast as Python can, one message a call
     many    the same with ready strings, by `broadcast_many` where there is one, by a loop over them otherwise
-    events  send events to the first client as fast as Python can, by `send_event`
+    events  send events to CLIENTS clients in turn as fast as Python can, by `send_event`
     paced   publish RATE messages a second
     sink    count what clients send
     echo    send each text back to where it came from
@@ -198,9 +198,9 @@ class Bench:
             self.counts["published"] += len(strings)
 
     def flood_events(self) -> None:
-        while not (connections := self.server.get_connections()):
+        while len(connections := self.server.get_connections()) < self.clients:
             time.sleep(0.01)
-        send_event, connection, counts = self.server.send_event, connections[0], self.counts
+        send_event, counts = self.server.send_event, self.counts
         payload = {
             "order": 0,
             "symbol": "ES",
@@ -215,7 +215,7 @@ class Bench:
         }
         # The same dict with another number each time: making one is no part of what is measured.
         event = {"t": "order_update", "p": payload}
-        for number in itertools.count():
+        for number, connection in enumerate(itertools.cycle(connections)):
             payload["order"] = number
             send_event(connection, event)
             counts["published"] = number + 1

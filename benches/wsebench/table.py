@@ -87,7 +87,7 @@ WORKLOADS = (
     ),
     Workload(
         "events",
-        "`send_event` of a dict with ten fields, one thread, one client",
+        "`send_event` of a dict with ten fields, one thread, 100 clients",
         encoding.events,
         (Figure("rate", "events", Unit.PER_SECOND, times_at_least(3)),),
     ),
