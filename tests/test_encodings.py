@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-from forms import MSGPACK, packed, say_hello, unpack, unzip, vectors
+from forms import MSGPACK, Sealed, packed, say_hello, unpack, unzip, vectors
 from support import Peer, Running, start_server, wait_until
 
 SECRET = "a secret that has more than thirty-two bytes"
@@ -184,6 +184,24 @@ def test_a_client_that_joins_under_a_flood_never_gets_another_form(running: Runn
         while unpack(peer.receive())["t"] != "last":
             pass
         peer.close()
+
+
+def test_presence_and_queue_groups_come_in_the_form_of_each_client(server_factory: Factory) -> None:
+    running = server_factory(presence_enabled=True)
+    packed_peer, sealed = running.dial(query=MSGPACK), Sealed(running)
+    for peer in (packed_peer, sealed):
+        running.server.subscribe_connection(peer.conn_id, ["room"], presence_data={"name": "n"})
+    joins = [unpack(packed_peer.receive()) for _ in range(2)]
+    assert [each["t"] for each in joins] == ["presence_join"] * 2
+    assert [each["p"]["user_id"] for each in joins] == [packed_peer.conn_id, sealed.conn_id]
+    assert sealed.receive_json()["p"]["user_id"] == sealed.conn_id
+    member, other = running.dial(query=MSGPACK), Sealed(running)
+    for peer in (member, other):
+        running.server.subscribe_connection(peer.conn_id, ["jobs"], queue_group="workers")
+    for at in range(10):
+        running.server.broadcast("jobs", f'{{"t":"job","n":{at}}}')
+    done = [unpack(member.receive())["n"] for _ in range(5)] + [other.receive_json()["n"] for _ in range(5)]
+    assert sorted(done) == list(range(10))
 
 
 # ---- zlib ----
