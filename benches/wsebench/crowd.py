@@ -12,6 +12,9 @@ from wsebench.process import DiedError, Load, Server, pairs
 from wsebench.sides import Side
 
 CONNECT_LIMIT_S = 60.0
+# Ten thousand sockets with the usual megabytes each use up what the kernel has for TCP (tcp_mem), after which
+# it drops packets of everybody. With little of it what the crowd has not read waits in the server.
+RECEIVE_BUFFER = 16 * 1024
 FOREVER_S = 600.0  # the crowd is stopped when the measurement is over
 
 
@@ -61,7 +64,11 @@ def _crowd(bench: Bench, server: Server, members: int) -> Iterator[Load]:
         str(bench.wsload), "idle", "127.0.0.1", str(server.port), "/wse", str(members), f"{FOREVER_S:g}",
         "Cookie: member=1", "",
     ]  # fmt: skip
-    environment = {"WSLOAD_CONNECT_LIMIT": f"{CONNECT_LIMIT_S:g}", "WSLOAD_WINDOW": "64"}
+    environment = {
+        "WSLOAD_CONNECT_LIMIT": f"{CONNECT_LIMIT_S:g}",
+        "WSLOAD_WINDOW": "64",
+        "WSLOAD_RCVBUF": str(RECEIVE_BUFFER),
+    }
     with Load(command, environment) as crowd:
         connected = pairs(crowd.line(CONNECT_LIMIT_S + 30))["connected"]
         if connected < members:
