@@ -40,8 +40,8 @@ fn a_message_names_the_option_the_value_and_what_is_allowed() {
         "handshake_timeout must be a number of seconds from 0.01 to 3600, got 7200"
     );
     assert_eq!(
-        refusal(|options| options.slow_client = SlowClient::Gap),
-        "slow_client='gap' is not built yet; for now slow_client must be 'heal' or 'close'"
+        refusal(|options| options.api_key = Some(Secret::new(b"of the API".to_vec()))),
+        "api_key=a secret is not built yet; for now api_key must be None"
     );
 }
 
