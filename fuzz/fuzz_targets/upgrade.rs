@@ -108,6 +108,9 @@ fn check_acceptance(upgrade: &Upgrade<'_>, request: &Request<'_>, lines: &Lines,
     let target = lines.request.strip_prefix(b"GET ").expect("the method is GET");
     assert!(lines.request.ends_with(b" HTTP/1.1"));
     if policy.path.is_some() {
+        // A server takes the absolute form too (RFC 9112, section 3.2.2).
+        let absolute = target.strip_prefix(b"http://").or_else(|| target.strip_prefix(b"ws://"));
+        let target = absolute.map_or(target, |rest| &rest[rest.iter().position(|b| *b == b'/').unwrap_or(0)..]);
         assert!(target.starts_with(b"/wse ") || target.starts_with(b"/wse?"));
         assert_eq!(request.path, "/wse");
     }
