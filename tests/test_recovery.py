@@ -194,6 +194,16 @@ def test_the_least_recently_used_topics_give_way_to_the_budget() -> None:
         assert not recovers("b"), "the oldest is gone"
 
 
+def test_topics_that_are_only_asked_about_stay_within_the_budget() -> None:
+    with start_server(recovery_enabled=True, recovery_memory_budget=65_536) as node:
+        peer = node.dial()
+        for number in range(1000):
+            topic = f"nobody publishes to this one: {number}"
+            node.server.subscribe_with_recovery(peer.conn_id, [topic])
+            node.server.unsubscribe_connection(peer.conn_id, [topic])
+            assert node.server.health_snapshot()["recovery_total_bytes"] <= 65_536
+
+
 def test_a_subscribed_topic_keeps_its_position_when_its_messages_give_way() -> None:
     with start_server(recovery_enabled=True, recovery_memory_budget=65_536) as node:
         reader, other = node.subscriber(TOPIC), node.dial()

@@ -129,6 +129,10 @@ impl Shared {
                 |wish: &Wish<'_>| (wish.filter.as_str().to_owned(), "the connection is closed".into());
             granted.refused = wishes.iter().map(closed).collect();
         }
+        if let Some(histories) = &self.histories {
+            // Topics that are only ever asked about have a position too, and cost memory.
+            histories.keep_within_budget(&self.topics);
+        }
         granted
     }
 

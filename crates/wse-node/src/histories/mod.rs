@@ -24,6 +24,8 @@ use shelf::Shelf;
 
 /// What a history costs beside its log and its texts: the record, its place in the map, and its place on the shelf.
 const RECORD_COST: usize = size_of::<History>() + 2 * size_of::<usize>() + 48 + 40;
+/// The most that is kept free of the budget.
+const MOST_SPARE: usize = 256 * 1024;
 /// How often old messages are looked for.
 const TIDY_MS: u64 = 1000;
 /// The part of all topics that is looked at each time, and how many at the least.
@@ -80,7 +82,8 @@ pub(crate) struct Histories {
     limits: Limits,
     max_replayed: u64,
     max_replayed_bytes: usize,
-    budget: usize,
+    /// What all may hold when nobody is about to add to it: a little less than the budget, which a message or two must not exceed.
+    most: usize,
     held: AtomicUsize,
     uses: AtomicU64,
     topics: RwLock<HashMap<Arc<str>, Arc<History>, RandomState>>,
@@ -99,7 +102,7 @@ impl Histories {
             },
             max_replayed: options.recovery_max_messages as u64,
             max_replayed_bytes: options.max_outbound_queue_bytes,
-            budget: options.recovery_memory_budget,
+            most: options.recovery_memory_budget - (options.recovery_memory_budget / 32).min(MOST_SPARE),
             held: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
             topics: RwLock::default(),
@@ -239,12 +242,12 @@ impl Histories {
     /// Gives up the least recently used histories while all together are over the budget: whole, with their epoch, where nobody is
     /// subscribed. Where somebody is the messages go and the position stays, so that its subscribers' positions stay true.
     pub(crate) fn keep_within_budget(&self, topics: &Topics) {
-        if self.held.load(Relaxed) <= self.budget {
+        if self.held.load(Relaxed) <= self.most {
             return;
         }
         let mut shelf = self.shelf.lock();
         for _ in 0..shelf.len() {
-            if self.held.load(Relaxed) <= self.budget {
+            if self.held.load(Relaxed) <= self.most {
                 return;
             }
             let Some(history) = shelf.take_oldest() else { return };
