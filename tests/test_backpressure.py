@@ -66,8 +66,8 @@ What the other policies do is in test_slow_clients."""
 def test_a_hundred_readers_get_everything_beside_one_that_never_reads() -> None:
     flood = Flood(4000)
     cycles = FLOOD_BYTES // flood.cycle_bytes + 1
-    # Of a hundred sockets with full buffers the kernel retransmits some, and on a busy machine one of them may
-    # stand still for more than a second: that is not what is looked at here.
+    # Of a hundred sockets with full buffers the kernel retransmits some, and on a busy machine one of them
+    # may stand still for more than a second: that is not what is looked at here.
     patient: dict[str, Any] = {"max_outbound_queue_bytes": 48 * MIB}
     with (
         ServerProcess(**QUIET, **patient) as node,
