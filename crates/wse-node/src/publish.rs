@@ -261,11 +261,13 @@ impl<'a> Publication<'a> {
     /// Puts the message into every inbox that takes it at once; true when that were all.
     #[inline]
     pub fn try_finish(&mut self) -> bool {
-        if !self.at_once {
-            return false;
+        if self.lanes == 0 {
+            return self.put_what_fits(None);
         }
-        let squeezed = self.squeeze();
-        self.put_what_fits(squeezed.as_ref())
+        self.at_once && {
+            let squeezed = self.squeeze();
+            self.put_what_fits(squeezed.as_ref())
+        }
     }
 
     /// Waits until the message is in every inbox.
@@ -299,10 +301,12 @@ impl<'a> Publication<'a> {
                         state.publish(&audience, *message, squeezed, 0);
                     }
                 });
-                picks.retain(|(shard, groups)| {
-                    let put = |state: &mut State| state.publish_group(audience, *groups, *message);
-                    shared.shards[*shard].inbox.try_put(put) == Err(Busy::Full)
-                });
+                if !picks.is_empty() {
+                    picks.retain(|(shard, groups)| {
+                        let put = |state: &mut State| state.publish_group(audience, *groups, *message);
+                        shared.shards[*shard].inbox.try_put(put) == Err(Busy::Full)
+                    });
+                }
                 all && picks.is_empty()
             }
             To::Everyone(audience, message, left) => {
