@@ -1,34 +1,27 @@
 //! Times as text: ISO 8601 with milliseconds, in UTC.
 
-/// `2026-01-31T23:59:59.999Z` for milliseconds since 1970-01-01.
+/// `2026-01-31T23:59:59.999Z` for milliseconds since 1970-01-01; what is later than the year 9999 is its last moment.
 #[must_use]
 pub fn iso8601(unix_ms: u64) -> String {
+    let unix_ms = unix_ms.min(253_402_300_799_999);
     let (days, ms) = ((unix_ms / 86_400_000) as i64, unix_ms % 86_400_000);
     let (year, month, day) = civil(days);
-    // Each event has one of these, and `format!` takes ten times as long.
-    let mut text = String::with_capacity(24);
-    let numbers = [
-        (year as u64, 4, '-'),
-        (month as u64, 2, '-'),
-        (day as u64, 2, 'T'),
-        (ms / 3_600_000, 2, ':'),
-        (ms / 60_000 % 60, 2, ':'),
-        (ms / 1000 % 60, 2, '.'),
-        (ms % 1000, 3, 'Z'),
-    ];
-    for (number, digits, behind) in numbers {
-        push_digits(&mut text, number, digits);
-        text.push(behind);
-    }
-    text
-}
-
-/// Appends a number with at least so many digits.
-fn push_digits(text: &mut String, number: u64, digits: u32) {
-    let more = number.checked_ilog10().map_or(1, |log| log + 1);
-    for at in (0..digits.max(more)).rev() {
-        text.push(char::from(b'0' + (number / 10_u64.pow(at) % 10) as u8));
-    }
+    // Each event has one of these, and `format!` takes twenty times as long.
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut pair = |at: usize, number: u64| {
+        text[at] += (number / 10) as u8;
+        text[at + 1] += (number % 10) as u8;
+    };
+    pair(0, year as u64 / 100);
+    pair(2, year as u64 % 100);
+    pair(5, month as u64);
+    pair(8, day as u64);
+    pair(11, ms / 3_600_000);
+    pair(14, ms / 60_000 % 60);
+    pair(17, ms / 1000 % 60);
+    pair(20, ms % 1000 / 10);
+    text[22] += (ms % 10) as u8;
+    String::from_utf8(text.to_vec()).expect("digits and what is between them are text")
 }
 
 /// The same for seconds before or after 1970 and nanoseconds within them, with as many digits as they need; `None` for what is not in the
@@ -80,6 +73,7 @@ mod tests {
         assert_eq!(iso8601(1_795_448_941_607), "2026-11-23T15:49:01.607Z");
         assert_eq!(iso8601(4_107_542_399_999), "2100-02-28T23:59:59.999Z");
         assert_eq!(iso8601(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+        assert_eq!(iso8601(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]
