@@ -132,7 +132,11 @@ fn check_acceptance(upgrade: &Upgrade<'_>, request: &Request<'_>, lines: &Lines,
             "{bare}"
         );
     }
-    let extension = expected_extension(&lines.list("sec-websocket-extensions"), policy.compression);
+    // What is packed is packed once for all, so nobody who wants that has a context of his own.
+    let form = request.query.split('&').find_map(|pair| pair.strip_prefix("format="));
+    let is_packed = form == Some("msgpack");
+    let mode = if is_packed && policy.compression == Mode::Full { Mode::Shared } else { policy.compression };
+    let extension = expected_extension(&lines.list("sec-websocket-extensions"), mode);
     check_response(upgrade, key, &lines.list("sec-websocket-protocol"), extension.as_deref());
 }
 
