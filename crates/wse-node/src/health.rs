@@ -157,11 +157,9 @@ pub(crate) fn message_id(unix_ms: u64) -> String {
     let words = [time << 16 | 0x7000 | mixed >> 52, 1 << 63 | low];
     // Each event has one of these, and `format!` takes ten times as long.
     let mut text = *b"00000000-0000-0000-0000-000000000000";
-    let mut digit = 0;
-    for byte in text.iter_mut().filter(|byte| **byte != b'-') {
+    for (digit, byte) in text.iter_mut().filter(|byte| **byte != b'-').enumerate() {
         let four_bits = words[digit / 16] >> (60 - 4 * (digit % 16)) & 15;
         *byte = b"0123456789abcdef"[four_bits as usize];
-        digit += 1;
     }
     String::from_utf8(text.to_vec()).expect("digits and dashes are text")
 }
