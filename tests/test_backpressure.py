@@ -68,7 +68,7 @@ def test_a_hundred_readers_get_everything_beside_one_that_never_reads() -> None:
     cycles = FLOOD_BYTES // flood.cycle_bytes + 1
     with (
         ServerProcess(**QUIET) as node,
-        # The kernel would keep 6 MB for each of them, run short of memory for TCP, and retransmit for seconds.
+        # With 6 MB for each of them the kernel runs short of memory for TCP, and retransmits for seconds.
         clients_of(node, "reader", READERS, receive_buffer=MIB // 2) as readers,
         Client(node.port, "sleeper", receive_buffer=SMALL_BUFFER) as sleeper,
     ):
