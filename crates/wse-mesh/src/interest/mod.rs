@@ -1,0 +1,1 @@
+//! Which node has receivers of which topics, patterns and queue groups.

@@ -1,0 +1,1 @@
+//! Who is present in a topic, as the whole cluster knows it.

@@ -1,0 +1,105 @@
+//! The kinds of frames. A kind that is not listed is skipped and counted, so that versions can meet during a rolling upgrade.
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// What a frame says; `spec/cluster.md` has the fields of each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Kind { $($(#[$doc])* $name = $number,)* }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name,)*];
+
+            /// The kind of a number on the wire, if this version knows it.
+            #[must_use]
+            pub fn from_byte(byte: u8) -> Option<Kind> {
+                match byte { $($number => Some(Kind::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Who speaks: the first frame of each side.
+    Hello = 0x01,
+    /// One member, told when a link comes up and when something about it changes.
+    PeerAnnounce = 0x02,
+    /// All members that the speaker knows.
+    PeerList = 0x03,
+    /// Are you there?
+    Ping = 0x04,
+    /// I am.
+    Pong = 0x05,
+    /// The speaker is leaving: it takes no new topics and hands on the ones it has.
+    Drain = 0x06,
+    /// The speaker is gone as of now.
+    Shutdown = 0x07,
+    /// Random bytes to be signed with the secret of the cluster.
+    Challenge = 0x08,
+    /// The signature of the other side's challenge.
+    Proof = 0x09,
+
+    /// Topics, patterns and groups that the speaker now has receivers of.
+    Sub = 0x10,
+    /// Those that it has no more.
+    Unsub = 0x11,
+    /// All that it has receivers of, in several frames.
+    Resync = 0x12,
+    /// Up to which version the speaker knows the other's interest.
+    InterestAck = 0x13,
+    /// A message of a topic without history, or of one that is meant for this cluster's subscribers only once.
+    Msg = 0x14,
+
+    /// Changes of who is present at the speaker's.
+    PresenceDelta = 0x20,
+    /// Everybody who is present at the speaker's, in several frames.
+    PresenceSnapshot = 0x21,
+    /// A version was missed: the speaker wants a snapshot.
+    PresenceAsk = 0x22,
+
+    /// The first of the frames about topics with history, 0x30 to 0x4f: see `log::frames`.
+    LogQuery = 0x30,
+    /// The log that was asked for.
+    LogQueryReply = 0x31,
+    /// The speaker does not agree with being asked.
+    LogQueryRefused = 0x32,
+    /// A whole log for a replica.
+    LogReplicaSync = 0x33,
+    /// One or more entries for a replica.
+    LogReplicate = 0x34,
+    /// Up to where a replica holds the log.
+    LogReplicaAck = 0x35,
+    /// A home lacks what lies below its floor.
+    LogBack = 0x36,
+    /// What was lacking.
+    LogBacked = 0x37,
+    /// Up to where the log is committed.
+    LogCommit = 0x38,
+    /// A replica lost track and wants the log again.
+    LogResync = 0x39,
+    /// The term is too old.
+    LogNack = 0x3a,
+    /// The speaker wants to follow the log.
+    LogAttach = 0x3b,
+    /// The log for a follower.
+    LogSync = 0x3c,
+    /// Committed entries for a follower.
+    LogEntries = 0x3d,
+    /// The speaker follows, or is followed, no longer.
+    LogDetach = 0x3e,
+    /// The speaker is home and thinks that the other should be.
+    LogOffer = 0x3f,
+    /// Is this position in your log?
+    LogHeadQuery = 0x40,
+    /// Yes or no.
+    LogHeadReply = 0x41,
+    /// Entries that the speaker lacks, for somebody who recovers.
+    LogFetch = 0x42,
+    /// These.
+    LogFetched = 0x43,
+    /// Publications for the home.
+    LogPublish = 0x44,
+    /// Which publications are stored, at which positions, in how many copies.
+    LogPublishAck = 0x45,
+}
