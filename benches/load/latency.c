@@ -14,6 +14,10 @@ int64_t unix_us(void) {
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+int64_t arrived_us;
+
+int64_t received_us(void) { return arrived_us ? arrived_us : unix_us(); }
+
 void latency_reset(void) {
     memset(histogram, 0, sizeof histogram);
     count = 0;

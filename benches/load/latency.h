@@ -6,6 +6,10 @@
 
 int64_t unix_us(void);  // the clock that publishers stamp "ts_us" with
 
+// When what is being read reached this process: now, or, if WSLOAD_ARRIVAL is set, when the kernel had it for the socket.
+extern int64_t arrived_us;
+int64_t received_us(void);
+
 void latency_reset(void);
 void latency_record(int64_t us);
 uint64_t latency_count(void);

@@ -27,7 +27,7 @@ static void follow_seq(client *c, int64_t seq) {
 static void look_at(client *c, const uint8_t *p, size_t n) {
     if (opt.latency) {
         const uint8_t *q = memmem(p, n, "\"ts_us\":", 8);
-        if (q) latency_record(unix_us() - number_at(q + 8));
+        if (q) latency_record(received_us() - number_at(q + 8));
     }
     if (opt.check_seq) {
         // The publishers of these measurements have the key at byte 25; searching for it would cost more than the rest.
@@ -77,7 +77,7 @@ static size_t scan_messages(client *c, const uint8_t *p, size_t n, int last) {
             if (opt.check_seq) follow_seq(c, number_at(q + 6));
             if (opt.latency) {
                 const uint8_t *t = memmem(q, rest < 60 ? rest : 60, "\"ts_us\":", 8);
-                if (t) latency_record(unix_us() - number_at(t + 8));
+                if (t) latency_record(received_us() - number_at(t + 8));
             }
         }
         from = rest > 40 ? q + 40 : end;

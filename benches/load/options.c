@@ -58,6 +58,7 @@ void read_options(int argc, char **argv) {
         exit(2);
     }
     opt.check_seq = getenv("WSLOAD_SEQ") != NULL;
+    opt.arrival = getenv("WSLOAD_ARRIVAL") != NULL;
     opt.multi = getenv("WSLOAD_MULTI") != NULL;
     opt.greet = getenv("WSLOAD_READY") != NULL;
     opt.server_pids = getenv("WSLOAD_SRVPID");

@@ -8,7 +8,7 @@ typedef struct {
     const char *mode, *host, *path, *header, *payload, *server_pids;
     char **headers;
     int port, clients, header_count, hello_opcode, window, receive_buffer;
-    int check_seq, multi, greet, latency, flood, echo, stall, burst, recover;
+    int check_seq, arrival, multi, greet, latency, flood, echo, stall, burst, recover;
     double seconds, settle, connect_limit;
     uint64_t expect;
 } options;

@@ -15,6 +15,7 @@
 //
 // Environment:
 //   WSLOAD_SEQ=1           check that "seq":<n> grows by one per client; count gaps and repetitions
+//   WSLOAD_ARRIVAL=1       latencies end when the kernel has a message for the socket, not when this process gets to read it
 //   WSLOAD_MULTI=1         a frame may hold several messages: count "seq": keys instead of frames
 //   WSLOAD_OP=2            opcode of HELLO (1 text, 2 binary)
 //   WSLOAD_READY=1         a client counts as connected when its first data frame is there, not at the 101
@@ -35,6 +36,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -101,6 +103,7 @@ static void begin(int i) {
         exit(1);
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (opt.arrival) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){1}, sizeof(int));
     if (opt.receive_buffer) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &opt.receive_buffer, sizeof opt.receive_buffer);
     // The port is chosen at connect, when the whole four-tuple is known, so that each address yields all its ports.
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
@@ -178,13 +181,30 @@ static void keep(client *c, size_t from, size_t length) {
     c->have = (uint32_t)left;
 }
 
+// Like recv; with WSLOAD_ARRIVAL it also sets arrived_us to when the last of the bytes came.
+static ssize_t receive(int fd, uint8_t *to, size_t room) {
+    if (!opt.arrival) return recv(fd, to, room, 0);
+    struct iovec piece = {to, room};
+    uint64_t control[8];
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(fd, &message, 0);
+    arrived_us = 0;
+    for (struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&message) : NULL; c; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
+        struct timespec t;
+        memcpy(&t, CMSG_DATA(c), sizeof t);
+        arrived_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    }
+    return n;
+}
+
 static void on_readable(int i) {
     client *c = &clients[i];
     // A client that is always readable must not starve the others: the rest waits for the next turn.
     for (int turn = 0; turn < 4; turn++) {
         size_t before = c->have, room = READ_BUFFER - before;
         if (before) memcpy(buffer, c->kept, before);
-        ssize_t n = recv(c->fd, buffer + before, room, 0);
+        ssize_t n = receive(c->fd, buffer + before, room);
         if (n <= 0) {
             if (n == 0 || errno != EAGAIN) drop(c);
             return;

@@ -120,10 +120,15 @@ class Bench:
         header: str = "",
         path: str = "/wse",
         check_seq: bool = False,
+        arrival: bool = False,
         beside: int | None = None,
     ) -> dict[str, float]:
-        """Connect, measure for the usual time, and return all numbers of the client."""
+        """Connect, measure for the usual time, and return all numbers of the client.
+
+        With `arrival` latencies end when the kernel has a message for the client, whenever that gets its turn.
+        """
         settings = {"seq": 1.0} if check_seq else {}
+        settings |= {"arrival": 1.0} if arrival else {}
         connected = self.clients(
             server,
             mode,

@@ -24,6 +24,8 @@ pub mod send_event;
 pub mod server;
 mod shard;
 mod shared;
+#[cfg(target_os = "linux")]
+mod slice;
 mod squeeze;
 mod stats;
 mod topics;

@@ -376,6 +376,8 @@ fn spawn(
     for (index, poll) in polls.into_iter().enumerate() {
         let (for_thread, listener) = (shared.clone(), listener.take());
         let thread = std::thread::Builder::new().name(format!("wse-io-{index}")).spawn(move || {
+            #[cfg(target_os = "linux")]
+            crate::slice::ask_for_short_slices();
             let mut shard = Shard::new(index as u8, for_thread, poll, listener);
             match shard.listen() {
                 Ok(()) => shard.run(),

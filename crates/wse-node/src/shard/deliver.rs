@@ -46,6 +46,9 @@ impl Shard {
         let mut at = 0;
         while at < entries.len() {
             let stretch = entries[at..].iter().take_while(|entry| is_message(entry)).count();
+            if stretch > 0 {
+                self.delivered_ms = self.now_ms;
+            }
             self.give_before(&entries[at..(at + stretch + 1).min(entries.len())]);
             match &entries[at..at + stretch] {
                 [] => {}
@@ -310,9 +313,15 @@ fn mark(conn: &mut Conn, stretch: u64, pieces: u32) {
 pub(super) fn note(slot: u32, conn: &mut Conn, limit: usize, line: &mut Line, over: &mut Vec<u32>) {
     if !conn.flags.blocked && (!conn.flags.queued || conn.flags.lazily) {
         conn.flags.queued = true;
-        conn.flags.lazily = false;
         line.push_back(slot);
     }
+    conn.flags.lazily = false;
+    watch(slot, conn, limit, over);
+}
+
+/// Sees to it that a connection that is sent too much is looked at.
+#[inline]
+pub(super) fn watch(slot: u32, conn: &mut Conn, limit: usize, over: &mut Vec<u32>) {
     if conn.outbox.cost() > limit && !conn.flags.over {
         conn.flags.over = true;
         over.push(slot);

@@ -18,8 +18,6 @@ const SLICE: std::time::Duration = std::time::Duration::from_micros(1000);
 const LAZY_SLICE: std::time::Duration = std::time::Duration::from_micros(250);
 /// Connections written to before the clock is looked at.
 const STEP: usize = 16;
-/// Up to so many bytes are written as soon as a socket takes some again.
-const AT_ONCE: usize = 16 * 1024;
 /// Bytes of news of who is there that are written to one connection before it is the turn of the next.
 const LAZY_BYTES: usize = 64 * 1024;
 /// Pieces gathered into one write.
@@ -90,13 +88,17 @@ impl Shard {
         self.handle().stats.bytes_sent.add(sent as u64);
         match written {
             Written::All => self.after_flush(slot),
-            Written::Blocked => {}
+            Written::Blocked => {
+                if let Some(conn) = self.slots.get_mut(slot) {
+                    conn.flags.lazily = most != usize::MAX;
+                }
+            }
             Written::Broken => self.drop_conn(slot),
             Written::Enough => {
                 if let Some(conn) = self.slots.get_mut(slot) {
                     conn.flags.queued = true;
                     conn.flags.lazily = true;
-                    self.sweeps.add_lazily(Line::from([slot]));
+                    self.sweeps.add_lazily([slot]);
                 }
             }
         }
@@ -110,12 +112,13 @@ impl Shard {
             if conn.flags.queued {
                 return;
             }
-            if conn.outbox.bytes() <= AT_ONCE {
-                return self.flush(slot);
-            }
             // A thousand sockets may say so at once, and each may take a quarter of a megabyte: they get their turns like others.
             conn.flags.queued = true;
-            self.sweeps.add_late(slot);
+            if conn.flags.lazily {
+                self.sweeps.add_lazily([slot]);
+            } else {
+                self.sweeps.add_late(slot);
+            }
         }
     }
 

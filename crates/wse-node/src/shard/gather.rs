@@ -13,7 +13,7 @@ use wse_core::keyed::KeyedList;
 
 use super::Shard;
 use super::conn::Membership;
-use super::deliver::note;
+use super::deliver::watch;
 use super::hold::Standing;
 use super::runs::{Piece, Runs};
 use super::sweeps::Line;
@@ -149,9 +149,12 @@ impl Shard {
             runs.give(conn, Piece::unnoted(start, end, messages - older));
             standing.count(conn, now_ms);
             sent += u64::from(messages - older);
-            let is_first = !conn.flags.queued;
-            note(slot, conn, limit, line, &mut over);
-            conn.flags.lazily |= is_first && conn.flags.queued;
+            if !conn.flags.queued && !conn.flags.blocked {
+                conn.flags.queued = true;
+                conn.flags.lazily = true;
+                line.push_back(slot);
+            }
+            watch(slot, conn, limit, &mut over);
         });
         self.over = over;
         self.handle().stats.messages_sent.add(sent);

@@ -61,6 +61,11 @@ pub(crate) const LISTENER: Token = Token(usize::MAX - 1);
 const READ_BYTES: usize = 64 * 1024;
 /// Room in front for a request head that came in pieces.
 const PREFIX_BYTES: usize = wse_core::http::request::MAX_HEAD_BYTES;
+/// While there are messages too, a shard sleeps for so long after each slice of news of who is there: a core that never rests makes
+/// whatever comes next wait, for the threads beside it and for the machines beside its own.
+const NEWS_REST_MS: u64 = 2;
+/// There are, if there was one in so long a time.
+const MESSAGES_MS: u64 = 1000;
 /// How long a shard that stops goes on delivering the last frames.
 const STOP_MS: u64 = 1000;
 
@@ -105,6 +110,8 @@ pub(crate) struct Shard {
     holds: Holds,
     /// Whose turn it is in each queue group.
     rotations: HashMap<u64, Rotation, FixedState>,
+    /// When there was a message to be delivered.
+    delivered_ms: u64,
     stretch: u64,
     visit: u64,
     drain: Option<Drain>,
@@ -146,6 +153,7 @@ impl Shard {
             gathered: Gathered::default(),
             holds: Holds::default(),
             rotations: HashMap::default(),
+            delivered_ms: 0,
             stretch: 0,
             visit: 0,
             drain: None,
@@ -211,7 +219,8 @@ impl Shard {
 
     /// How long the next poll may block: not at all while there is work; before it does, the inbox is told that the shard sleeps.
     fn timeout(&mut self, contents: &mut Contents) -> Option<Duration> {
-        if !self.sweeps.is_empty() || !self.again.is_empty() || !self.readers.is_empty() {
+        let may_rest = self.sweeps.is_empty() || self.may_rest_from_news();
+        if !may_rest || !self.again.is_empty() || !self.readers.is_empty() {
             return Some(Duration::ZERO);
         }
         if self.handle().inbox.take(contents, true) {
@@ -224,8 +233,17 @@ impl Shard {
         let drain = self.drain.as_ref().map(Drain::next_ms);
         let tidy = self.histories().map(Histories::tidy_ms);
         let room = (!self.awaiting_room.is_empty()).then_some(self.look_for_room_ms);
-        let next = [room, wheel, accept, self.holds.next_ms(), stop, drain, tidy].into_iter().flatten().min();
+        let news = (!self.sweeps.is_empty()).then_some(now + NEWS_REST_MS);
+        let next =
+            [news, room, wheel, accept, self.holds.next_ms(), stop, drain, tidy].into_iter().flatten().min();
         next.map(|at| Duration::from_millis(at.saturating_sub(now).max(1)))
+    }
+
+    /// Whether only news are to be written and nobody would mind if they waited.
+    fn may_rest_from_news(&self) -> bool {
+        self.sweeps.are_lazy()
+            && self.now_ms < self.delivered_ms + MESSAGES_MS
+            && self.stopping_since_ms.is_none()
     }
 
     /// Reads the clock once for the whole turn, and notices when the thread, or the machine, stood still.

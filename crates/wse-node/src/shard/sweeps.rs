@@ -64,8 +64,8 @@ impl Sweeps {
     }
 
     /// Puts connections in the line that lets others go first.
-    pub(super) fn add_lazily(&mut self, mut line: Line) {
-        self.lazy.append(&mut line);
+    pub(super) fn add_lazily(&mut self, line: impl IntoIterator<Item = u32>) {
+        self.lazy.extend(line);
     }
 
     /// Whether somebody stands in that line.
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn who_only_waits_for_news_lets_others_go_first_and_is_not_forgotten() {
         let mut sweeps = Sweeps::default();
-        sweeps.add_lazily((0..100).collect());
+        sweeps.add_lazily(0..100);
         for batch in 0..MAX_BATCHES as u32 {
             assert!(sweeps.have_room(), "they hold nothing back");
             sweeps.add(Some(1), (1000 + batch * 16..1016 + batch * 16).collect());
