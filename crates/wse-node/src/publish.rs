@@ -96,7 +96,8 @@ impl Drop for Stopwatch<'_> {
 }
 
 impl Server {
-    /// A message for all who are subscribed to a topic; `None` when nobody is and nothing is kept.
+    /// A message for all who are subscribed to a topic; `None` when there is nothing left to do: nobody is and nothing is kept, or they get
+    /// it as it is and every inbox has taken it at once.
     ///
     /// # Errors
     /// [`Unsendable`].
@@ -182,14 +183,22 @@ impl Shared {
             return Ok(Some(Publication { shared: self, to, lanes, at_once, _stopwatch }));
         }
         let message = message(self, Payload::Json(text))?;
-        Ok(self.topics.audience(topic.as_str()).map(|audience| {
-            let _stopwatch = Stopwatch::start(self, &audience, 1);
-            let (lanes, at_once) = plan(message.len(), audience.lanes());
-            let shards = audience.shards();
-            let picks = audience.pick();
-            let to = To::Topic(audience, topic.as_str(), message, shards, picks);
-            Publication { shared: self, to, lanes, at_once, _stopwatch }
-        }))
+        let Some(audience) = self.topics.audience(topic.as_str()) else { return Ok(None) };
+        let _stopwatch = Stopwatch::start(self, &audience, 1);
+        let (lanes, at_once) = plan(message.len(), audience.lanes());
+        let mut shards = audience.shards();
+        let picks = audience.pick();
+        if lanes == 0
+            && picks.is_empty()
+            && !audience.is_held()
+            && put_in_each(self, &mut shards, |state| {
+                put_renewed(self, state, &audience, topic.as_str(), message, None);
+            })
+        {
+            return Ok(None);
+        }
+        let to = To::Topic(audience, topic.as_str(), message, shards, picks);
+        Ok(Some(Publication { shared: self, to, lanes, at_once, _stopwatch }))
     }
 }
 
@@ -297,9 +306,7 @@ impl<'a> Publication<'a> {
                     return shared.is_stopping();
                 }
                 let all = put_in_each(shared, left, |state| {
-                    if let Some(audience) = shared.topics.renewed(audience, topic) {
-                        state.publish(&audience, *message, squeezed, 0);
-                    }
+                    put_renewed(shared, state, audience, topic, *message, squeezed);
                 });
                 if !picks.is_empty() {
                     picks.retain(|(shard, groups)| {
@@ -349,9 +356,7 @@ impl<'a> Publication<'a> {
                 }
                 for shard in each(std::mem::take(left)) {
                     let _ = shared.shards[shard].inbox.put_now(|state| {
-                        if let Some(audience) = shared.topics.renewed(audience, topic) {
-                            state.publish(&audience, *message, squeezed, 0);
-                        }
+                        put_renewed(shared, state, audience, topic, *message, squeezed);
                     });
                 }
             }
@@ -400,6 +405,21 @@ fn put_in_each(shared: &Shared, left: &mut u64, put: impl Fn(&mut State)) -> boo
         }
     }
     *left == 0
+}
+
+/// Puts a message into an inbox for those who hear the topic now.
+#[inline]
+fn put_renewed(
+    shared: &Shared,
+    state: &mut State,
+    audience: &Arc<Audience>,
+    topic: &str,
+    message: Message<'_>,
+    squeezed: Option<&Squeezed>,
+) {
+    if let Some(audience) = shared.topics.renewed(audience, topic) {
+        state.publish(&audience, message, squeezed, 0);
+    }
 }
 
 /// The shards of a set of bits.
