@@ -158,15 +158,21 @@ pub(super) fn put_address(out: &mut Vec<u8>, address: Option<&Address>) {
 
 /// The listener's names of those links with it that stand at the speaker's, but for the one that this comes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stand(pub Vec<Session>);
+pub struct Stand {
+    /// How many of these the speaker has said: the one with the higher number is newer, whatever comes first.
+    pub number: u64,
+    /// The links.
+    pub sessions: Vec<Session>,
+}
 
 impl Stand {
     /// The payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1 + 8 * self.0.len());
-        put_number(&mut out, self.0.len() as u64);
-        for session in &self.0 {
+        let mut out = Vec::with_capacity(4 + 8 * self.sessions.len());
+        put_number(&mut out, self.number);
+        put_number(&mut out, self.sessions.len() as u64);
+        for session in &self.sessions {
             out.extend_from_slice(&session.0.to_le_bytes());
         }
         out
@@ -178,11 +184,11 @@ impl Stand {
     /// It is cut.
     pub fn decode(payload: &[u8]) -> Result<Stand, Malformed> {
         let mut reader = Reader::new(payload);
+        let number = reader.number("number of STAND")?;
         let count = reader.count(8, "links that stand")?;
-        (0..count)
-            .map(|_| reader.fixed64("links that stand").map(Session))
-            .collect::<Result<_, _>>()
-            .map(Stand)
+        let sessions =
+            (0..count).map(|_| reader.fixed64("links that stand").map(Session)).collect::<Result<_, _>>()?;
+        Ok(Stand { number, sessions })
     }
 }
 
@@ -247,8 +253,8 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn links_that_stand_are_read_as_they_were_written(sessions in prop::collection::vec(any::<u64>(), 0..20)) {
-            let stand = Stand(sessions.into_iter().map(Session).collect());
+        fn links_that_stand_are_read_as_they_were_written(number: u64, sessions in prop::collection::vec(any::<u64>(), 0..20)) {
+            let stand = Stand { number, sessions: sessions.into_iter().map(Session).collect() };
             prop_assert_eq!(Stand::decode(&stand.encode()), Ok(stand));
         }
     }
