@@ -22,6 +22,9 @@ mod dial;
 mod notes;
 mod random;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -178,7 +181,10 @@ impl Members {
         if let Err(malformed) = read {
             self.refuse(session, malformed);
         }
-        self.settle();
+        // Most frames are answers to PING and of other chapters, from which nothing follows.
+        if read.is_err() || self.is_view_stale || is_consequential(kind) {
+            self.settle();
+        }
         read
     }
 
@@ -382,4 +388,10 @@ impl Members {
         }
         assert!(self.records.len() <= MAX_MEMBERS && self.links.len() <= MAX_LINKS, "all of it is bounded");
     }
+}
+
+/// Whether something can follow from a frame that leaves the view as it was: a link, an address, a dial.
+fn is_consequential(kind: Kind) -> bool {
+    use Kind::{Drain, Hello, Keep, PeerAnnounce, PeerList, Shutdown, Stand};
+    matches!(kind, Hello | Stand | Keep | PeerAnnounce | PeerList | Drain | Shutdown)
 }
