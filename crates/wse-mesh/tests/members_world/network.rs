@@ -130,9 +130,10 @@ impl Network {
         &mut self.links.get_mut(&link).expect("links are kept")[side]
     }
 
-    /// All links that somebody holds open, with both ends.
+    /// All links that some process holds open, with both ends.
     pub fn open_links(&self) -> impl Iterator<Item = (u64, &[End; 2])> {
-        let open = self.links.iter().filter(|(_, ends)| ends.iter().any(|end| end.is_open));
+        let open =
+            self.links.iter().filter(|(_, ends)| ends.iter().any(|end| end.is_open && end.session.is_some()));
         open.map(|(link, ends)| (*link, ends))
     }
 
