@@ -168,9 +168,14 @@ impl World {
         self.processes[&life].members.view().me
     }
 
-    /// The process is gone; if its host lives, that says so to whoever has a link.
+    /// The process is killed; if its host lives, that says so to whoever has a link.
     pub fn crash(&mut self, life: Life, host_lives: bool) {
         self.say(|| format!("crash {life:?}, its host lives: {host_lives}"));
+        self.network.cut_held(life);
+        self.end(life, host_lives);
+    }
+
+    fn end(&mut self, life: Life, host_lives: bool) {
         let process = self.processes.remove(&life).expect("it runs");
         self.ended.insert(process.members.view().me, self.now);
         self.network.end_of(self.now, &mut self.chance, life, host_lives);
@@ -190,7 +195,7 @@ impl World {
         self.drain(life);
         assert_eq!(self.processes[&life].members.poll_timeout(), None, "nothing is left to do");
         assert!(self.processes[&life].ups.is_empty(), "all links are down");
-        self.crash(life, true);
+        self.end(life, true);
     }
 
     pub fn stop(&mut self, life: Life) {
@@ -205,7 +210,9 @@ impl World {
     /// All blocks are lifted.
     pub fn heal(&mut self) {
         self.say(|| "heal".to_owned());
-        self.network.heal(self.now);
+        for (place, coming) in self.network.heal() {
+            self.happen(Event::Comes(place, coming));
+        }
     }
 
     /// A link breaks at some of its ends.
@@ -219,7 +226,7 @@ impl World {
         let Some(missed) = process.stopped.take() else { return };
         self.say(|| format!("SIGCONT {life:?}"));
         for event in missed {
-            self.happen(event);
+            self.reach(event);
         }
         if self.processes.contains_key(&life) {
             self.timer(life);
@@ -240,20 +247,30 @@ impl World {
         self.run_until(self.now + ms);
     }
 
+    /// Something happens, if the network lets it.
     fn happen(&mut self, event: Event) {
+        match event {
+            Event::Comes(place, coming) => {
+                if let Some(coming) = self.network.pass(place, coming) {
+                    self.reach(Event::Comes(place, coming));
+                }
+            }
+            event => self.reach(event),
+        }
+    }
+
+    /// A process is reached; the kernel takes what comes for one that is stopped, but nobody looks at it.
+    fn reach(&mut self, event: Event) {
         let life = match &event {
             Event::Timer(life) | Event::NotDialled(life, ..) => *life,
             Event::Comes(place, _) => self.network.end(*place).life,
         };
-        let stopped = self.processes.get_mut(&life).and_then(|process| process.stopped.as_mut());
+        if let Some(missed) = self.processes.get_mut(&life).and_then(|process| process.stopped.as_mut()) {
+            missed.push(event);
+            return;
+        }
         match event {
-            // The kernel takes what comes, but nobody looks at it.
-            event if stopped.is_some() => stopped.expect("just asked").push(event),
-            Event::Comes(place, coming) => {
-                if let Some(coming) = self.network.pass(place, coming) {
-                    self.comes(life, place, coming);
-                }
-            }
+            Event::Comes(place, coming) => self.comes(life, place, coming),
             _ if !self.processes.contains_key(&life) => {}
             Event::Timer(_) => self.timer(life),
             Event::NotDialled(_, address, failure) => {
@@ -297,7 +314,8 @@ impl World {
                 process.sessions.remove(&session);
                 members.handle_closed(session, now);
             }
-            (Coming::Frame(..) | Coming::Closed, None) => unreachable!("a stream begins with its connection"),
+            // The dialler ended while its connection was held: what it sent later comes to nothing.
+            (Coming::Frame(..) | Coming::Closed, None) => end.is_open = false,
         }
         self.drain(life);
     }

@@ -36,6 +36,8 @@ pub struct End {
     /// What the process calls it, once it has heard of it.
     pub session: Option<Session>,
     pub is_open: bool,
+    /// Something that was sent to it is lost: nothing that was sent later comes but the end.
+    is_cut: bool,
     /// When the last that was sent to it comes.
     comes_at: u64,
 }
@@ -92,15 +94,10 @@ impl Network {
         self.blocked.insert((from, to));
     }
 
-    /// Everything passes again, and what was held comes.
-    pub fn heal(&mut self, now: u64) {
+    /// Everything passes again. What was held is to come before anything else does.
+    pub fn heal(&mut self) -> Vec<(Place, Coming)> {
         self.blocked.clear();
-        for (place, coming) in std::mem::take(&mut self.held) {
-            let end = self.end_mut(place);
-            end.comes_at = end.comes_at.max(now);
-            let at = end.comes_at;
-            self.at(at, Event::Comes(place, coming));
-        }
+        std::mem::take(&mut self.held)
     }
 
     pub fn delay(&self, chance: &mut Chance) -> u64 {
@@ -139,6 +136,9 @@ impl Network {
 
     /// What comes through now; what is blocked is held, and comes in order when that is over.
     pub fn pass(&mut self, place: Place, coming: Coming) -> Option<Coming> {
+        if self.end(place).is_cut && coming != Coming::Closed {
+            return None;
+        }
         let (from, to) = (self.end((place.0, 1 - place.1)).host, self.end(place).host);
         if self.is_blocked(from, to) {
             self.held.push((place, coming));
@@ -157,7 +157,8 @@ impl Network {
         address: Address,
     ) {
         self.last_link += 1;
-        let end = |(host, life)| End { host, life, session: None, is_open: true, comes_at: now };
+        let end =
+            |(host, life)| End { host, life, session: None, is_open: true, is_cut: false, comes_at: now };
         self.links.insert(self.last_link, [end(from), end(to)]);
         self.put(now, chance, (self.last_link, 1), Coming::Accepted);
         self.put(now, chance, (self.last_link, 0), Coming::Dialled(address));
@@ -190,10 +191,8 @@ impl Network {
         }
     }
 
-    /// A process has ended. Its host tells the others, if it still can; what it had not got rid of is lost.
+    /// A process has ended. Its host tells the others, if it still can.
     pub fn end_of(&mut self, now: u64, chance: &mut Chance, life: Life, host_lives: bool) {
-        let links = &self.links;
-        self.held.retain(|((link, side), _)| links[link][1 - side].life != life);
         let places =
             self.links.iter().flat_map(|(link, ends)| [((*link, 0), &ends[0]), ((*link, 1), &ends[1])]);
         let own: Vec<Place> =
@@ -205,6 +204,17 @@ impl Network {
                 self.end_mut(place).is_open = false;
             }
         }
+    }
+
+    /// What a process had not got rid of is lost with it.
+    pub fn cut_held(&mut self, life: Life) {
+        let links = &mut self.links;
+        self.held.retain(|((link, side), _)| {
+            let ends = links.get_mut(link).expect("links are kept");
+            let is_lost = ends[1 - side].life == life;
+            ends[*side].is_cut |= is_lost;
+            !is_lost
+        });
     }
 
     /// Something came to an end that is closed: its host says so.
