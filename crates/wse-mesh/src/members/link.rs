@@ -72,4 +72,9 @@ impl Link {
     pub(super) fn place(&self) -> String {
         self.dialled.as_ref().map_or_else(|| self.remote.to_string(), ToString::to_string)
     }
+
+    /// What lines about the other end have in common, whatever port it speaks from.
+    pub(super) fn subject(&self) -> String {
+        self.dialled.as_ref().map_or_else(|| self.remote.ip().to_string(), ToString::to_string)
+    }
 }

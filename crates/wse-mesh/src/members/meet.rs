@@ -41,7 +41,8 @@ impl Members {
         self.send(session, Kind::Hello, hello.encode());
     }
 
-    /// Without an advertised address the near end of a link is where this node is: that of the first link, but rather one that others can reach than loopback.
+    /// Without an advertised address the near end of a link is where this node is: that of the first link, but rather one that others can
+    /// reach than loopback.
     fn find_out_address(&mut self, local: SocketAddr) {
         if self.config.advertised.is_some() {
             return;
@@ -157,12 +158,9 @@ impl Members {
     }
 
     fn is_foreign(&mut self, session: Session, what: &str) {
-        let place = self.links[&session].place();
-        self.note_once(
-            Level::Warn,
-            &format!("foreign {place}"),
-            format!("the node at {place} {what}: refused"),
-        );
+        let (place, subject) = (self.links[&session].place(), self.links[&session].subject());
+        let text = format!("the node at {place} {what}: refused");
+        self.note_once(Level::Warn, &format!("foreign {subject}"), text);
         self.close(session, Why::Foreign);
     }
 
@@ -270,7 +268,7 @@ impl Members {
         self.joining_until_ms = None;
         self.is_view_stale = true;
         self.outputs.push_back(Output::Up { id, session, terms });
-        self.note(Level::Info, format!("linked with node {id} at {place}"));
+        self.note_once(Level::Info, &format!("up {id}"), format!("linked with node {id} at {place}"));
         self.send(session, Kind::PeerAnnounce, self.own_entry().encode());
         if is_news {
             self.announce(id);
@@ -279,12 +277,9 @@ impl Members {
 
     pub(super) fn refuse(&mut self, session: Session, malformed: Malformed) {
         if let Some(link) = self.links.get(&session) {
-            let place = link.place();
-            self.note_once(
-                Level::Warn,
-                &format!("malformed {place}"),
-                format!("the link with {place} is closed: {malformed}"),
-            );
+            let (place, subject) = (link.place(), link.subject());
+            let text = format!("the link with {place} is closed: {malformed}");
+            self.note_once(Level::Warn, &format!("malformed {subject}"), text);
             self.close(session, Why::Malformed);
         }
     }
@@ -293,6 +288,16 @@ impl Members {
     pub(super) fn close(&mut self, session: Session, why: Why) {
         self.closed(session);
         self.outputs.push_back(Output::Close { session, why });
+    }
+
+    /// Somebody else closed a link, or it broke.
+    pub(super) fn broke(&mut self, session: Session) {
+        let Some(link) = self.links.get(&session) else { return };
+        if let Some(other) = link.other.filter(|_| link.counts()) {
+            let text = format!("the link with node {} at {} is lost", other.id, link.place());
+            self.note_once(Level::Info, &format!("lost {}", other.id), text);
+        }
+        self.closed(session);
     }
 
     /// A link is no more.

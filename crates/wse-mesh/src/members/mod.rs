@@ -198,7 +198,7 @@ impl Members {
     /// The other side closed the link, or it broke.
     pub fn handle_closed(&mut self, session: Session, now_ms: u64) {
         self.advance(now_ms);
-        self.closed(session);
+        self.broke(session);
         self.settle();
     }
 

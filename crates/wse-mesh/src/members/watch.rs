@@ -74,29 +74,31 @@ impl Members {
 
     pub(super) fn watch_links(&mut self) {
         for session in self.links.keys().copied().collect::<Vec<_>>() {
-            let link = &self.links[&session];
+            // One that is closed may take others with it.
+            let Some(link) = self.links.get(&session) else { continue };
             let silent_ms = self.now_ms - link.heard_ms;
-            let patience_ms = self.config.dead_after_ms;
-            if link.counts() {
-                if silent_ms >= patience_ms {
-                    self.close(session, Why::Silent);
-                    continue;
+            if !link.counts() {
+                if self.now_ms >= link.since_ms + self.config.dead_after_ms {
+                    self.came_to_nothing(session);
                 }
+            } else if silent_ms >= self.config.dead_after_ms {
+                self.close(session, Why::Silent);
+            } else {
                 if silent_ms >= self.config.suspect_after_ms() {
                     self.suspect(session);
                 }
                 self.ping_if_due(session);
-            } else if self.now_ms >= link.since_ms + patience_ms {
-                let what = if link.stage == Stage::Greeting { "HELLO" } else { "KEEP" };
-                let place = link.place();
-                self.note_once(
-                    Level::Warn,
-                    &format!("silent {place}"),
-                    format!("no {what} came from {place}"),
-                );
-                self.close(session, Why::Silent);
             }
         }
+    }
+
+    /// A link that does not count for too long.
+    fn came_to_nothing(&mut self, session: Session) {
+        let link = &self.links[&session];
+        let what = if link.stage == Stage::Greeting { "HELLO" } else { "choice of a link" };
+        let (place, subject) = (link.place(), link.subject());
+        self.note_once(Level::Warn, &format!("silent {subject}"), format!("no {what} came from {place}"));
+        self.close(session, Why::Silent);
     }
 
     fn suspect(&mut self, session: Session) {

@@ -96,7 +96,8 @@ impl Node {
     fn accept(&mut self) -> Session {
         self.next_session += 1;
         let session = Session(self.next_session);
-        self.members.handle_accepted(session, at("10.1.0.1:40000"), at("10.0.0.5:9999"), self.now);
+        let remote = SocketAddr::new(at("10.1.0.1:0").ip(), 40_000 + self.next_session as u16);
+        self.members.handle_accepted(session, remote, at("10.0.0.5:9999"), self.now);
         session
     }
 

@@ -26,7 +26,7 @@ fn frames_that_can_not_be_close_the_link_with_a_line_that_names_the_place() {
     let mut node = Node::new(config());
     let session = node.accept();
     assert_eq!(node.frame(session, Kind::Ping, &[0; 8]), Err(Malformed("HELLO comes first")));
-    assert_eq!(node.notes(), ["the link with 10.1.0.1:40000 is closed: malformed frame: HELLO comes first"]);
+    assert_eq!(node.notes(), ["the link with 10.1.0.1:40001 is closed: malformed frame: HELLO comes first"]);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn another_cluster_and_another_protocol_are_refused_with_both_values_once_a_minu
     }
     assert_eq!(
         node.notes(),
-        ["the node at 10.1.0.1:40000 belongs to cluster \"theirs\", this node to \"ours\": refused"]
+        ["the node at 10.1.0.1:40001 belongs to cluster \"theirs\", this node to \"ours\": refused"]
     );
     node.pass(60_000, &[]);
     let session = node.accept();
@@ -49,7 +49,7 @@ fn another_cluster_and_another_protocol_are_refused_with_both_values_once_a_minu
     let said = node.said();
     assert_eq!(closed(&said), [(session, Why::Foreign)]);
     let text =
-        "the node at 10.1.0.1:40000 speaks version 3 to 4 of the protocol, this node 1: refused".to_owned();
+        "the node at 10.1.0.1:40006 speaks version 3 to 4 of the protocol, this node 1: refused".to_owned();
     assert!(said.contains(&Output::Note { level: Level::Warn, text }));
     assert_eq!(node.members.peers().count(), 0);
 }
