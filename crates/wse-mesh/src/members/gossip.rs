@@ -74,7 +74,10 @@ impl Members {
     }
 
     fn hear_again_of(&mut self, entry: &Entry, dial_at_ms: u64) {
-        let record = &self.records[&entry.id];
+        let record = self.records.get_mut(&entry.id).expect("the caller has looked");
+        if entry.told != Told::Gone {
+            record.told_ms = self.now_ms;
+        }
         let (known, state, is_linked) = (record.incarnation, record.state, record.session.is_some());
         self.learn(entry.id, entry.incarnation, entry.leaving, entry.address.as_ref());
         if is_linked {

@@ -43,6 +43,8 @@ pub(super) struct Record {
     pub(super) since_ms: u64,
     /// When it was last heard, by this node or by who told of it.
     pub(super) heard_ms: u64,
+    /// When another node last told that it lives.
+    pub(super) told_ms: u64,
     /// The link that counts.
     pub(super) session: Option<Session>,
     /// Smoothed, in eighths of a millisecond.
@@ -66,6 +68,7 @@ impl Record {
             state: State::Suspect,
             since_ms: now_ms,
             heard_ms,
+            told_ms: now_ms,
             session: None,
             round_trip_8ths: None,
             was_linked: false,

@@ -8,7 +8,7 @@ use crate::ids::{NodeId, Session};
 use crate::wire::Kind;
 use crate::wire::gossip::encode_stamp;
 
-/// The dead are remembered for so long, and so are their addresses.
+/// The dead are remembered for so long after their death and the last news of their life, and so are their addresses.
 const REMEMBER_MS: u64 = 3_600_000;
 
 impl Members {
@@ -52,7 +52,9 @@ impl Members {
     /// When a member is to be looked at, if nothing happens before.
     fn member_deadline_ms(&self, record: &Record) -> u64 {
         if record.is_dead() {
-            return if self.has_link(record.id) { u64::MAX } else { record.since_ms + REMEMBER_MS };
+            // Forgetting one of whom others go on to tell would only mean suspecting it anew.
+            let last_ms = record.since_ms.max(record.told_ms);
+            return if self.has_link(record.id) { u64::MAX } else { last_ms + REMEMBER_MS };
         }
         let unheard_ms = record.heard_ms + self.config.dead_after_ms;
         record.doubted_until_ms.map_or(unheard_ms, |until_ms| until_ms.min(unheard_ms))

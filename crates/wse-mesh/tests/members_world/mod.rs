@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wse_mesh::ids::{NodeId, Session};
 use wse_mesh::members::{Config, DIAL_MS, DialFailure, Level, Members, Output};
-use wse_mesh::view::Standing;
+use wse_mesh::view::{Member, Standing};
 use wse_mesh::wire::hello::{Versions, ZSTD};
 use wse_mesh::wire::{Address, Kind};
 
@@ -61,6 +61,8 @@ pub struct Process {
     timer_at: u64,
     /// SIGSTOP: what happened meanwhile.
     stopped: Option<Vec<Event>>,
+    /// Whom this process sees alive.
+    alive: BTreeSet<NodeId>,
     /// Whom this process has seen dead.
     seen_dead: BTreeSet<NodeId>,
 }
@@ -81,6 +83,8 @@ pub struct World {
     pub notes: Vec<(u64, Life, Level, String)>,
     /// Somebody who runs was seen dead.
     pub false_deaths: u64,
+    /// Somebody who runs was alive and then suspect.
+    pub doubts: u64,
     pub trace: bool,
 }
 
@@ -130,6 +134,7 @@ impl World {
             dials: 0,
             notes: Vec::new(),
             false_deaths: 0,
+            doubts: 0,
             trace: false,
         }
     }
@@ -153,6 +158,7 @@ impl World {
             last_session: self.chance.between(0, 1_000_000),
             timer_at: u64::MAX,
             stopped: None,
+            alive: BTreeSet::new(),
             seen_dead: BTreeSet::new(),
         };
         self.processes.insert(life, process);
@@ -437,6 +443,12 @@ impl World {
             }
         }
         self.false_deaths += dead;
+        let is_alive = |member: &&Member| member.standing == Standing::Alive;
+        let alive: BTreeSet<NodeId> = view.members.iter().filter(is_alive).map(|member| member.id).collect();
+        self.doubts +=
+            process.alive.iter().filter(|id| !alive.contains(*id) && !self.ended.contains_key(*id)).count()
+                as u64;
+        process.alive = alive;
         self.say(|| {
             let members = view.members.iter().map(|member| format!("{}={:?}", member.id, member.standing));
             format!("{life:?} sees {}", members.collect::<Vec<_>>().join(" "))

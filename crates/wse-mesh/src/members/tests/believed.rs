@@ -153,3 +153,22 @@ fn a_refusal_kills_who_was_lost_and_not_who_was_never_met() {
     node.members.handle_dial_failed(&place, DialFailure::Refused, node.now);
     assert_eq!(node.standing(HIGH), Some(Standing::Dead));
 }
+
+#[test]
+fn one_that_others_reach_and_this_node_does_not_stays_dead_however_long_they_tell_of_it() {
+    let mut node = Node::new(config());
+    let low = node.link(LOW);
+    let mut changes = 0;
+    for _ in 0..3 * 1_200 {
+        node.tell(low, Kind::PeerAnnounce, &entry(HIGH, Told::Alive, 0).encode());
+        for dial in node.dials() {
+            node.members.handle_dial_failed(&address(&dial), DialFailure::Timeout, node.now);
+        }
+        let before = node.standing(HIGH);
+        node.pass(3_000, &[low]);
+        changes += u32::from(node.standing(HIGH) != before);
+    }
+    assert_eq!((changes, node.standing(HIGH)), (1, Some(Standing::Dead)));
+    node.pass(3_700_000, &[low]);
+    assert_eq!(node.standing(HIGH), None, "an hour after the last news it is forgotten");
+}
