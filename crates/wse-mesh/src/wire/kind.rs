@@ -39,6 +39,10 @@ kinds! {
     Challenge = 0x08,
     /// The signature of the other side's challenge.
     Proof = 0x09,
+    /// Which links with the listener stand at the speaker's.
+    Stand = 0x0a,
+    /// This is the link that counts.
+    Keep = 0x0b,
 
     /// Topics, patterns and groups that the speaker now has receivers of.
     Sub = 0x10,

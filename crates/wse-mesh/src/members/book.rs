@@ -1,0 +1,140 @@
+//! Addresses to be dialled, and when: the backoff of each.
+
+use std::collections::BTreeMap;
+
+use super::random::Random;
+use crate::ids::NodeId;
+use crate::wire::Address;
+
+/// The first wait after a failure.
+const FIRST_MS: u64 = 100;
+
+/// The longest for addresses that matter: a seed may be the last to start.
+pub(super) const NEAR_MS: u64 = 2_000;
+
+/// The longest for those that are known from gossip alone, and for those of the dead.
+pub(super) const FAR_MS: u64 = 60_000;
+
+/// An address at which this node found itself is left alone for so long; it may be somebody else's later.
+const MINE_MS: u64 = 60_000;
+
+/// An address.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Target {
+    /// The operator gave it: it is never forgotten.
+    pub(super) configured: bool,
+    /// Who was found there, or is told to be.
+    pub(super) id: Option<NodeId>,
+    /// A dial is under way.
+    pub(super) dialling: bool,
+    /// Failures since it was last well.
+    tries: u32,
+    /// Not dialled before.
+    next_ms: u64,
+    /// It leads to this node, up to then.
+    mine_until_ms: u64,
+}
+
+impl Target {
+    /// When it may be dialled.
+    pub(super) fn due_ms(&self) -> u64 {
+        self.next_ms.max(self.mine_until_ms)
+    }
+
+    /// This node was found there lately.
+    pub(super) fn is_mine(&self, now_ms: u64) -> bool {
+        self.mine_until_ms > now_ms
+    }
+}
+
+/// All addresses that this node knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    targets: BTreeMap<Address, Target>,
+}
+
+impl Book {
+    pub(super) fn configure(&mut self, address: &Address) {
+        self.targets.entry(address.clone()).or_default().configured = true;
+    }
+
+    /// Somebody is there, or is told to be.
+    pub(super) fn put(&mut self, address: &Address, id: NodeId) {
+        self.targets.entry(address.clone()).or_default().id = Some(id);
+    }
+
+    /// Whoever is found at a known address.
+    pub(super) fn found(&mut self, address: &Address, id: NodeId) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.id = Some(id);
+        }
+    }
+
+    /// Somebody is not there any more.
+    pub(super) fn take(&mut self, address: &Address, id: NodeId) {
+        if self.targets.get(address).is_some_and(|target| !target.configured && target.id == Some(id)) {
+            self.targets.remove(address);
+        }
+    }
+
+    pub(super) fn get(&self, address: &Address) -> Option<&Target> {
+        self.targets.get(address)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Address, &Target)> {
+        self.targets.iter()
+    }
+
+    /// Dials under way to addresses that the operator did not give.
+    pub(super) fn dials(&self) -> usize {
+        self.targets.values().filter(|target| target.dialling && !target.configured).count()
+    }
+
+    pub(super) fn begin(&mut self, address: &Address) {
+        self.targets.get_mut(address).expect("it is due").dialling = true;
+    }
+
+    /// The dial has an answer.
+    pub(super) fn answered(&mut self, address: &Address) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.dialling = false;
+        }
+    }
+
+    /// Nobody to speak with was found there: it is tried again after a while, which grows up to `longest_ms`.
+    pub(super) fn failed(&mut self, address: &Address, longest_ms: u64, now_ms: u64, random: &mut Random) {
+        if let Some(target) = self.targets.get_mut(address) {
+            let wait = (FIRST_MS << target.tries.min(16)).min(longest_ms);
+            target.tries = target.tries.saturating_add(1);
+            target.next_ms = now_ms + random.between(wait / 2, wait);
+        }
+    }
+
+    /// This node itself was found there.
+    pub(super) fn is_mine(&mut self, address: &Address, now_ms: u64) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.mine_until_ms = now_ms + MINE_MS;
+        }
+    }
+
+    /// There is reason to hope: the backoff begins anew, and the next dial is not later than `at_ms`.
+    pub(super) fn hope(&mut self, address: &Address, at_ms: u64) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.tries = 0;
+            target.next_ms = target.next_ms.min(at_ms);
+        }
+    }
+
+    /// Not dialled before then: a first dial that the other side may be making too.
+    pub(super) fn hold(&mut self, address: &Address, until_ms: u64) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.next_ms = target.next_ms.max(until_ms);
+        }
+    }
+
+    /// All addresses at which somebody was found or is told to be.
+    pub(super) fn names(&self, id: NodeId) -> Vec<Address> {
+        let names = self.targets.iter().filter(|(_, target)| target.id == Some(id));
+        names.map(|(name, _)| name.clone()).collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is dialled, and when.
+
+use std::collections::BTreeSet;
+
+use super::Members;
+use super::book::{FAR_MS, NEAR_MS, Target};
+use super::output::{DialFailure, Level, Output};
+use super::record::{Death, State};
+use crate::ids::NodeId;
+use crate::wire::Address;
+
+/// Dials at a time to addresses that the operator did not give.
+const MAX_DIALS: usize = 64;
+
+/// With whom there are links, and through which addresses: these need no dial.
+pub(super) struct Peace {
+    ids: BTreeSet<NodeId>,
+    addresses: BTreeSet<Address>,
+}
+
+impl Peace {
+    pub(super) fn has(&self, address: &Address, target: &Target) -> bool {
+        self.addresses.contains(address) || target.id.is_some_and(|id| self.ids.contains(&id))
+    }
+}
+
+impl Members {
+    pub(super) fn peace(&self) -> Peace {
+        let links = self.links.values();
+        Peace {
+            ids: links.clone().filter_map(|link| link.other).map(|other| other.id).collect(),
+            addresses: links.filter_map(|link| link.dialled.clone()).collect(),
+        }
+    }
+
+    pub(super) fn is_own(&self, address: &Address, target: &Target) -> bool {
+        self.address.as_ref() == Some(address) || target.is_mine(self.now_ms)
+    }
+
+    /// Begins the dials that are due, and says when the next one will be.
+    pub(super) fn dial_due(&mut self) -> u64 {
+        let peace = self.peace();
+        let mut room = MAX_DIALS.saturating_sub(self.book.dials());
+        let (mut due, mut next_ms) = (Vec::new(), u64::MAX);
+        for (address, target) in self.book.iter() {
+            if target.dialling || self.address.as_ref() == Some(address) || peace.has(address, target) {
+                continue;
+            }
+            if target.due_ms() > self.now_ms {
+                next_ms = next_ms.min(target.due_ms());
+            } else if target.configured || room > 0 {
+                room -= usize::from(!target.configured);
+                due.push(address.clone());
+            }
+        }
+        for address in due {
+            self.book.begin(&address);
+            self.outputs.push_back(Output::Dial { address });
+        }
+        next_ms
+    }
+
+    /// An address is to be dialled again, by its backoff.
+    pub(super) fn retry(&mut self, address: &Address) {
+        let Some(target) = self.book.get(address) else { return };
+        let is_near = |id| self.records.get(&id).is_some_and(|record| record.was_linked && !record.is_dead());
+        let longest_ms = if target.configured || target.id.is_some_and(is_near) { NEAR_MS } else { FAR_MS };
+        self.book.failed(address, longest_ms, self.now_ms, &mut self.random);
+    }
+
+    pub(super) fn dial_failed(&mut self, address: &Address, failure: DialFailure) {
+        self.retry(address);
+        if failure == DialFailure::Refused {
+            self.refused(address);
+        }
+        let is_configured = self.book.get(address).is_some_and(|target| target.configured);
+        let level = match failure {
+            _ if !is_configured => Level::Debug,
+            DialFailure::Denied => Level::Warn,
+            _ => Level::Info,
+        };
+        self.note_once(level, &format!("dial {address}"), format!("no link with {address}: {failure}"));
+    }
+
+    /// A host says that nobody listens where a member did: its process is gone. Of one that was only told of as alive, that says nothing.
+    fn refused(&mut self, address: &Address) {
+        let gone = self.records.values().filter(|record| {
+            record.address.as_ref() == Some(address)
+                && record.state == State::Suspect
+                && (record.was_linked || record.told_suspect)
+                && !self.has_link(record.id)
+        });
+        for id in gone.map(|record| record.id).collect::<Vec<_>>() {
+            self.die(id, Death::Refused);
+        }
+    }
+
+    /// A node stops waiting for its seeds when time is up, or when all of them are itself.
+    pub(super) fn end_joining(&mut self) {
+        let Some(until_ms) = self.joining_until_ms else { return };
+        let mut configured = self.book.iter().filter(|(_, target)| target.configured);
+        if self.now_ms >= until_ms || configured.all(|(address, target)| self.is_own(address, target)) {
+            self.joining_until_ms = None;
+            self.is_view_stale = true;
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Who is refused.
+
+use super::*;
+
+#[test]
+fn frames_that_can_not_be_close_the_link_with_a_line_that_names_the_place() {
+    let cases: [(Kind, &[u8]); 7] = [
+        (Kind::Hello, &[]),
+        (Kind::Keep, &[]),
+        (Kind::Stand, &[1, 0]),
+        (Kind::Ping, &[1, 2]),
+        (Kind::PeerList, &[9]),
+        (Kind::PeerAnnounce, &[0; 8]),
+        (Kind::Pong, &[]),
+    ];
+    for (kind, payload) in cases {
+        let mut node = Node::new(config());
+        let session = node.link(HIGH);
+        node.said();
+        assert!(node.frame(session, kind, payload).is_err(), "{kind:?}");
+        let said = node.said();
+        assert_eq!(closed(&said), [(session, Why::Malformed)], "{kind:?}");
+        assert!(said.contains(&Output::Down { id: HIGH, session }));
+        assert_eq!(node.frame(session, kind, payload), Ok(()), "it is closed: the rest is passed over");
+    }
+    let mut node = Node::new(config());
+    let session = node.accept();
+    assert_eq!(node.frame(session, Kind::Ping, &[0; 8]), Err(Malformed("HELLO comes first")));
+    assert_eq!(node.notes(), ["the link with 10.1.0.1:40001 is closed: malformed frame: HELLO comes first"]);
+}
+
+#[test]
+fn another_cluster_and_another_protocol_are_refused_with_both_values_once_a_minute() {
+    let mut node = Node::new(config());
+    let mut theirs = hello(HIGH, 7);
+    theirs.cluster = "theirs".to_owned();
+    for _ in 0..5 {
+        let session = node.accept();
+        node.tell(session, Kind::Hello, &theirs.encode());
+    }
+    assert_eq!(
+        node.notes(),
+        ["the node at 10.1.0.1:40001 belongs to cluster \"theirs\", this node to \"ours\": refused"]
+    );
+    node.pass(60_000, &[]);
+    let session = node.accept();
+    theirs.versions = Versions { oldest: 3, newest: 4 };
+    node.tell(session, Kind::Hello, &theirs.encode());
+    let said = node.said();
+    assert_eq!(closed(&said), [(session, Why::Foreign)]);
+    let text =
+        "the node at 10.1.0.1:40006 speaks version 3 to 4 of the protocol, this node 1: refused".to_owned();
+    assert!(said.contains(&Output::Note { level: Level::Warn, text }));
+    assert_eq!(node.members.peers().count(), 0);
+}
+
+#[test]
+fn the_next_version_and_the_one_before_get_along() {
+    for (ours, theirs, common) in [((1, 1), (1, 2), 1), ((1, 2), (1, 1), 1), ((1, 3), (2, 4), 3)] {
+        let versions = |(oldest, newest)| Versions { oldest, newest };
+        let mut config = config();
+        config.versions = versions(ours);
+        let mut node = Node::new(config);
+        let session = node.accept();
+        let mut hello = hello(HIGH, 7);
+        hello.versions = versions(theirs);
+        let mut payload = hello.encode();
+        payload.extend(b"a field of a later version");
+        node.tell(session, Kind::Hello, &payload);
+        node.choose(session, HIGH, 1, &[]);
+        let up = node
+            .said()
+            .into_iter()
+            .find_map(|output| if let Output::Up { terms, .. } = output { Some(terms) } else { None });
+        assert_eq!(up.unwrap().version, common);
+    }
+}
+
+#[test]
+fn a_node_that_meets_itself_closes_the_link_without_a_word_and_leaves_the_address_alone() {
+    let mut config = config();
+    config.seeds = vec![address("seed:1")];
+    let mut node = Node::new(config);
+    assert!(node.members.view().joining);
+    node.said();
+    let session = node.dialled(&address("seed:1"));
+    node.tell(session, Kind::Hello, &hello(ME, 7).encode());
+    let said = node.said();
+    assert_eq!(closed(&said), [(session, Why::Myself)]);
+    assert!(!said.iter().any(|output| matches!(output, Output::Note { .. })), "{said:?}");
+    assert!(!node.members.view().joining, "all its seeds are itself");
+    node.pass(59_999, &[]);
+    assert_eq!(node.dials(), [""; 0]);
+    node.pass(1, &[]);
+    assert_eq!(node.dials(), ["seed:1"], "it may be somebody else's by now");
+}
