@@ -101,7 +101,10 @@ fn act(world: &mut World<Node>) {
             assert!(known.is_none_or(|known| known == version), "who comes second waits for the same");
         }
     }
-    world.drain(at);
+    // The node may do other things before it asks what is to be sent.
+    if world.rng.one_in(2) {
+        world.drain(at);
+    }
 }
 
 /// Who is confirmed is routed to by everybody who reaches it.

@@ -1,6 +1,8 @@
 //! A small world of nodes and links with a clock of its own: delays, resets, frames that a full queue drops, restarts, deaths that are
 //! believed in vain, and links whose ends do not come and go at the same moment.
 
+#![allow(dead_code, reason = "each test that includes this uses a part of it")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
