@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use interest_net::{Event, Machine, Rng, World};
 use wse_core::topic::Filter;
 use wse_mesh::ids::{NodeId, Session};
-use wse_mesh::interest::{Exchange, Interest, Limits, Output, Version};
+use wse_mesh::interest::{Exchange, Interest, Limits, Orders, Output, Version};
 use wse_mesh::wire::{Kind, Malformed};
 
 /// A topic or pattern, and perhaps a group.
@@ -86,11 +86,11 @@ fn some_entry(rng: &mut Rng) -> Entry {
     }
 }
 
-fn act(world: &mut World<Node>) {
+fn act(world: &mut World<Node>, keeps_groups: bool) {
     let at = world.rng.below(world.nodes.len() as u64) as usize;
     for _ in 0..1 + world.rng.below(6) {
         let entry = some_entry(&mut world.rng);
-        let removes = world.rng.one_in(3);
+        let removes = world.rng.one_in(3) && !(keeps_groups && entry.1.is_some());
         let node = &mut world.nodes[at].machine;
         if removes {
             node.exchange.remove(&interest(&entry));
@@ -146,6 +146,54 @@ fn check_confirmed(world: &World<Node>, seed: u64) {
     }
 }
 
+/// How many nodes serve a group with a message that one of them publishes.
+fn served(world: &World<Node>, from: usize, topic: &str, name: &'static str) -> usize {
+    let sender = &world.nodes[from].machine;
+    let local: Vec<&str> =
+        sender.has.keys().filter(|(text, _)| text == topic).filter_map(|(_, group)| *group).collect();
+    let route = sender.exchange.table().route(topic);
+    let id_of = |index| sender.exchange.id_of(index).expect("an index of a route is somebody's");
+    let share = route.share(&local, false, 0, id_of);
+    let serves = |(index, orders): &&(_, Orders<'_>)| {
+        let receiver = world.nodes.iter().find(|node| node.id == id_of(*index)).expect("it is reached");
+        let entry = (topic.to_owned(), Some(name));
+        let asks = |unknown| receiver.machine.exchange.serves(&interest(&entry), unknown);
+        let has = receiver.machine.has.contains_key(&entry);
+        has && (orders.groups.contains(&name) || orders.unknown.as_ref().is_some_and(asks))
+    };
+    usize::from(local.contains(&name)) + share.peers.iter().filter(serves).count()
+}
+
+/// A group whose members stay is served by one node, whoever knows what of whom.
+fn check_groups(world: &World<Node>, seed: u64) {
+    if !world.is_whole() {
+        return;
+    }
+    let all = 0..world.nodes.len();
+    let pairs = all.clone().flat_map(|a| all.clone().map(move |b| (a, b))).filter(|(a, b)| a != b);
+    let knows = |(a, b): (usize, usize)| world.nodes[a].machine.exchange.knows(world.nodes[b].id);
+    for topic in ["t0", "t1"] {
+        for name in ["g", "h"] {
+            let entry = (topic.to_owned(), Some(name));
+            let is_confirmed = |node: &interest_net::Node<Node>| {
+                let version = node.machine.has.get(&entry);
+                version.is_some_and(|version| node.machine.exchange.acknowledged(*version))
+            };
+            if !world.nodes.iter().any(is_confirmed) {
+                continue;
+            }
+            let has_it = |node: &&interest_net::Node<Node>| node.machine.has.contains_key(&entry);
+            let all_confirmed = world.nodes.iter().filter(has_it).all(is_confirmed);
+            for from in all.clone() {
+                let served = served(world, from, topic, name);
+                assert!(served > 0, "seed {seed}: nobody serves {name} of {topic} for {from}");
+                let is_clear = all_confirmed && pairs.clone().filter(|(a, _)| *a != from).all(knows);
+                assert!(served == 1 || !is_clear, "seed {seed}: {served} serve {name} of {topic} for {from}");
+            }
+        }
+    }
+}
+
 /// Everybody knows all of everybody.
 fn check_calm(world: &World<Node>, seed: u64) {
     for (at, node) in world.nodes.iter().enumerate() {
@@ -192,19 +240,24 @@ fn check_calm(world: &World<Node>, seed: u64) {
 fn play(seed: u64) -> u64 {
     let nodes = 2 + seed as usize % 4;
     let mut world = World::<Node>::new(seed, nodes);
+    let keeps_groups = seed.is_multiple_of(3);
     for _ in 0..80 {
         if world.rng.one_in(2) {
-            act(&mut world);
+            act(&mut world, keeps_groups);
         }
         if world.rng.one_in(3) {
             world.disturb();
         }
         world.step(150, 3);
         check_confirmed(&world, seed);
+        if keeps_groups {
+            check_groups(&world, seed);
+        }
     }
     world.calm(130_000);
     check_confirmed(&world, seed);
     check_calm(&world, seed);
+    check_groups(&world, seed);
     world.frames
 }
 

@@ -134,6 +134,14 @@ impl<M: Machine> World<M> {
             .is_some_and(|session| self.links.iter().any(|link| link.session == *session && !link.is_broken))
     }
 
+    /// Whether all links stand, and nobody goes by one to a node that is gone.
+    pub(crate) fn is_whole(&self) -> bool {
+        let all = 0..self.nodes.len();
+        let reaches_all = |from| all.clone().all(|to| from == to || self.reaches(from, to));
+        let is_gone = |id: &NodeId| self.nodes.iter().all(|node| node.id != *id);
+        all.clone().all(reaches_all) && !self.current.keys().any(|(_, id)| is_gone(id))
+    }
+
     /// Something happens to the net.
     pub(crate) fn disturb(&mut self) {
         let count = self.nodes.len() as u64;
