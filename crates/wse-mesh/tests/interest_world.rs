@@ -125,9 +125,13 @@ fn check_confirmed(world: &World<Node>, seed: u64) {
             }
             let exchange = &sender.machine.exchange;
             let index = exchange.index_of(receiver.id).expect("a peer with a link has an index");
+            for (text, _) in confirmed.iter().filter(|(text, _)| text.starts_with("filling")) {
+                let is_routed = exchange.table().route(text).peers.contains(index);
+                assert!(is_routed, "seed {seed}: {from} knows nothing of {text} at {to}");
+            }
             for topic in TOPICS {
                 let route = exchange.table().route(topic);
-                for (text, group) in &confirmed {
+                for (text, group) in confirmed.iter().filter(|(text, _)| !text.starts_with("filling")) {
                     let is_meant = Filter::parse(text).unwrap().matches(topic);
                     let is_routed = match group {
                         None => route.peers.contains(index),
