@@ -150,20 +150,22 @@ fn check_confirmed(world: &World<Node>, seed: u64) {
     }
 }
 
+fn groups_of(node: &Node, topic: &str) -> Vec<&'static str> {
+    node.has.keys().filter(|(text, _)| text == topic).filter_map(|(_, group)| *group).collect()
+}
+
 /// How many nodes serve a group with a message that one of them publishes.
 fn served(world: &World<Node>, from: usize, topic: &str, name: &'static str) -> usize {
     let sender = &world.nodes[from].machine;
-    let local: Vec<&str> =
-        sender.has.keys().filter(|(text, _)| text == topic).filter_map(|(_, group)| *group).collect();
+    let local = groups_of(sender, topic);
     let route = sender.exchange.table().route(topic);
     let id_of = |index| sender.exchange.id_of(index).expect("an index of a route is somebody's");
     let share = route.share(&local, false, 0, id_of);
     let serves = |(index, orders): &&(_, Orders<'_>)| {
-        let receiver = world.nodes.iter().find(|node| node.id == id_of(*index)).expect("it is reached");
-        let entry = (topic.to_owned(), Some(name));
-        let asks = |unknown| receiver.machine.exchange.serves(&interest(&entry), unknown);
-        let has = receiver.machine.has.contains_key(&entry);
-        has && (orders.groups.contains(&name) || orders.unknown.as_ref().is_some_and(asks))
+        let receiver =
+            &world.nodes.iter().find(|node| node.id == id_of(*index)).expect("it is reached").machine;
+        let local = groups_of(receiver, topic);
+        receiver.exchange.duties(Filter::parse(topic).unwrap(), &local, orders, 0).groups.contains(&name)
     };
     usize::from(local.contains(&name)) + share.peers.iter().filter(serves).count()
 }

@@ -2,8 +2,9 @@
 //!
 //! [`Exchange`] is the machine: the node tells it what it has receivers of and what the peers say, and it answers with frames, with
 //! which subscriptions are in force everywhere, and with a [`Table`] that says where each message goes ([`Route`]). What goes with a
-//! message are its [`Orders`].
+//! message are its [`Orders`], and what a node does with one that came its [`Duties`].
 
+mod duties;
 mod entry;
 mod exchange;
 mod frames;
@@ -14,6 +15,7 @@ mod peer;
 mod route;
 mod table;
 
+pub use duties::Duties;
 pub use entry::Interest;
 pub use exchange::{Crowded, Exchange, Limits, Note, Output, Version};
 pub use mask::{MAX_PEERS, Mask, PeerIndex};
