@@ -444,6 +444,18 @@ def operations() -> dict[str, dict[str, bytes]]:
             "publish-and-recover": bytes([2, 255, 255, 0, 9, 1, 1, 20, 1, 9, 5, 4, 0, 255, 0, 255, 255]),
             "wait-and-heal": bytes([1, 50, 0, 0, 9, 1, 4, 255, 3, 1, 20, 1, 7, 9, 99, 0, 5, 8, 0, 9, 0]),
         },
+        # Entries come and go, frames arrive or are lost, a stranger says SUB.
+        "interest": {
+            "come-and-go": bytes([0, 0, 6, 3, 0, 4, 6, 3, 4, 0, 6, 3]),
+            "lost": bytes([0, 0, 6, 3, 6, 3, 0, 1, 10, 1, 0, 2, 6, 3, 6, 3, 11, 12, 0, 9]),
+            "stranger": bytes([14, 0, 5, 1, 1, 0, 1, 97, 0, 0, 6, 3]),
+        },
+        # The same for users: topic, user, connection, data, what and at which node; a stranger says PRESENCE_SNAPSHOT.
+        "cluster_presence": {
+            "come-and-go": bytes([0, 0, 1, 0, 1, 1, 1, 6, 3, 0, 0, 1, 0, 2, 1, 0, 6, 3, 0, 0, 1, 0, 0, 3, 1, 6, 3]),
+            "lost": bytes([0, 0, 1, 0, 1, 1, 1, 9, 1, 0, 1, 2, 1, 2, 1, 1, 11, 40, 0, 6, 3, 6, 3, 10]),
+            "stranger": bytes([14, 1, 21, 1, 0, 1, 0, 1, 1, 116, 1, 117, 1, *([0] * 8), 2, 123, 125, 6, 3]),
+        },
         "keyed": {"grow": bytes(range(70)), "grow-and-shrink": bytes([*range(60), *range(160, 220), 255, 3])},
         "rate": {
             "burst": bytes([3, 2, 0, 0, 0, 0, 255, 255, 210, 255]),

@@ -12,3 +12,5 @@ pub mod interest;
 pub mod log;
 pub mod members;
 pub mod presence;
+
+mod pages;

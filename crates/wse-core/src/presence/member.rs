@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::data::Data;
 use crate::ConnId;
 
-/// A node that speaks for its own connections.
+/// A node that speaks for its own connections, by a number that it has in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Author(pub u32);
+pub struct Author(pub u64);
 
 impl Author {
-    /// This node.
-    pub const HERE: Self = Self(0);
+    /// A node that is alone.
+    pub const ALONE: Self = Self(0);
 }
 
 /// What one author says of a user in a topic.
@@ -54,12 +54,17 @@ impl Member {
         self.entries.iter().map(|(_, entry)| entry.connections as usize).sum()
     }
 
+    /// What an author says.
+    pub(super) fn said(&self, author: Author) -> Option<&Entry> {
+        self.entries.iter().find(|(known, _)| *known == author).map(|(_, entry)| entry)
+    }
+
     pub(super) fn has(&self, conn: ConnId) -> bool {
         self.here.contains(&conn)
     }
 
     /// Adds a connection of this node, if it is not there yet, and takes the data that came with it.
-    pub(super) fn enter(&mut self, conn: ConnId, data: Option<Data>, stamp: u64) {
+    pub(super) fn enter(&mut self, me: Author, conn: ConnId, data: Option<Data>, stamp: u64) {
         if !self.has(conn) {
             if self.here.is_empty() {
                 // Most users have one connection: the usual first step of a vector, four, would be memory for nothing.
@@ -68,7 +73,7 @@ impl Member {
             self.here.push(conn);
         }
         let connections = self.here.len() as u32;
-        match self.entry_of(Author::HERE) {
+        match self.entry_of(me) {
             Some(entry) => {
                 entry.connections = connections;
                 if let Some(data) = data {
@@ -79,27 +84,31 @@ impl Member {
                 // What the user shows elsewhere goes on being shown.
                 let (data, stamp) = data.map_or((Data::empty(), 0), |data| (data, stamp));
                 self.entries.reserve_exact(1);
-                self.entries.push((Author::HERE, Entry { connections, data, stamp }));
+                self.entries.push((me, Entry { connections, data, stamp }));
             }
         }
     }
 
     /// Takes a connection of this node out; with the last one goes what this node says.
-    pub(super) fn exit(&mut self, conn: ConnId) {
+    pub(super) fn exit(&mut self, me: Author, conn: ConnId) {
         self.here.retain(|known| *known != conn);
         match self.here.len() as u32 {
             0 => {
                 self.here = Vec::new();
-                self.put(Author::HERE, None);
+                self.put(me, None);
             }
-            connections => self.entry_of(Author::HERE).expect("somebody is here").connections = connections,
+            connections => self.entry_of(me).expect("somebody is here").connections = connections,
         }
     }
 
     /// Replaces what an author says.
     pub(super) fn put(&mut self, author: Author, entry: Option<Entry>) {
         self.entries.retain(|(known, _)| *known != author);
-        self.entries.extend(entry.map(|entry| (author, entry)));
+        if let Some(entry) = entry {
+            // Most users are at one node.
+            self.entries.reserve_exact(1);
+            self.entries.push((author, entry));
+        }
     }
 
     fn entry_of(&mut self, author: Author) -> Option<&mut Entry> {

@@ -92,6 +92,22 @@ fn a_user_on_two_nodes_is_one_user_who_shows_the_newest() {
 }
 
 #[test]
+fn of_equally_new_data_all_nodes_show_those_of_the_same_node() {
+    let mut nodes = [3, 8].map(|id| Presence::of(Author(id), 0));
+    for (at, other) in [(0, 8), (1, 3)] {
+        let own = if at == 0 { "of 3" } else { "of 8" };
+        let others = if at == 0 { "of 8" } else { "of 3" };
+        nodes[at].enter("t", "u", conn(1), Some(data(own)), 10).unwrap();
+        nodes[at].put("t", "u", Author(other), Some(Entry { connections: 1, data: data(others), stamp: 10 }));
+        assert_eq!(nodes[at].list("t")[0].data, data("of 8"));
+    }
+    let (topic, user, entry) = nodes[0].said("t", "u", Author(8)).unwrap();
+    assert_eq!((&**topic, &**user, &entry.data), ("t", "u", &data("of 8")));
+    assert_eq!(nodes[0].said("t", "v", Author(8)), None);
+    assert_eq!(nodes[0].said("t", "u", Author(9)), None);
+}
+
+#[test]
 fn a_join_that_could_not_be_told_is_owed_until_it_is_told_or_void() {
     let mut presence = Presence::new(0);
     for (number, user) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -262,11 +278,11 @@ proptest! {
                     let entry = entry.as_ref().map(|(connections, d)| {
                         Entry { connections: *connections, data: shows(d), stamp }
                     });
-                    note((*t, *u), presence.put(TOPICS[*t], USERS[*u], Author(*author), entry));
+                    note((*t, *u), presence.put(TOPICS[*t], USERS[*u], Author(u64::from(*author)), entry));
                 }
                 Op::Forget(author) => {
                     let at = |names: &[&str], name: &str| names.iter().position(|n| *n == name).unwrap();
-                    for (topic, change) in presence.forget(Author(*author)) {
+                    for (topic, change) in presence.forget(Author(u64::from(*author))) {
                         let place = (at(&TOPICS, &topic), at(&USERS, &change.user));
                         told.push((place, change));
                     }

@@ -78,6 +78,8 @@ pub struct Owed {
 /// the members that say so.
 #[derive(Debug)]
 pub struct Presence {
+    /// This node.
+    me: Author,
     topics: HashMap<Arc<str>, Topic, RandomState>,
     /// Summed over topics.
     users: usize,
@@ -97,7 +99,13 @@ impl Presence {
     /// Nobody anywhere; a topic takes up to `max_members` users of this node, 0 is no limit.
     #[must_use]
     pub fn new(max_members: usize) -> Self {
-        Self { topics: HashMap::default(), users: 0, max_members, owed: BTreeMap::new(), last_owed: 0 }
+        Self::of(Author::ALONE, max_members)
+    }
+
+    /// The same as a node knows it that is one of several.
+    #[must_use]
+    pub fn of(me: Author, max_members: usize) -> Self {
+        Self { me, topics: HashMap::default(), users: 0, max_members, owed: BTreeMap::new(), last_owed: 0 }
     }
 
     /// A connection of this node is in a topic as a user, and shows something or what the user shows already. A connection that is there
@@ -120,14 +128,16 @@ impl Presence {
         if !is_known && self.max_members > 0 && members >= self.max_members {
             return Err(Full);
         }
-        Ok(self.change(topic, user, true, |member| member.enter(conn, data, stamp)))
+        let me = self.me;
+        Ok(self.change(topic, user, true, |member| member.enter(me, conn, data, stamp)))
     }
 
     /// A connection of this node is no longer in a topic. One that was not present there changes nothing.
     pub fn exit(&mut self, topic: &str, user: &str, conn: ConnId) -> Option<Change> {
+        let me = self.me;
         self.change(topic, user, false, |member| {
             if member.has(conn) {
-                member.exit(conn);
+                member.exit(me, conn);
             }
         })
     }
@@ -141,16 +151,17 @@ impl Presence {
         data: Data,
         stamp: u64,
     ) -> Option<Change> {
+        let me = self.me;
         self.change(topic, user, false, |member| {
             if member.has(conn) {
-                member.enter(conn, Some(data), stamp);
+                member.enter(me, conn, Some(data), stamp);
             }
         })
     }
 
     /// Another node says what it knows of a user in a topic; `None` that it knows of none.
     pub fn put(&mut self, topic: &str, user: &str, author: Author, entry: Option<Entry>) -> Option<Change> {
-        debug_assert!(author != Author::HERE, "this node speaks by its connections");
+        debug_assert!(author != self.me, "this node speaks by its connections");
         debug_assert!(entry.as_ref().is_none_or(|entry| entry.connections > 0), "an entry is somebody's");
         self.change(topic, user, entry.is_some(), |member| member.put(author, entry))
     }
@@ -256,6 +267,14 @@ impl Presence {
         if let Some(member) = self.topics.get_mut(&topic).and_then(|place| place.members.get_mut(&user)) {
             member.owed = None;
         }
+    }
+
+    /// What an author says of a user in a topic, with the names as they are shared by all who know them.
+    #[must_use]
+    pub fn said(&self, topic: &str, user: &str, author: Author) -> Option<(&Arc<str>, &Arc<str>, &Entry)> {
+        let (topic, place) = self.topics.get_key_value(topic)?;
+        let member = place.members.get(user)?;
+        Some((topic, &member.user, member.said(author)?))
     }
 
     /// Who is in a topic, in no order that means anything.

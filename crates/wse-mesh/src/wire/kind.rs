@@ -54,6 +54,10 @@ kinds! {
     InterestAck = 0x13,
     /// A message of a topic without history, or of one that is meant for this cluster's subscribers only once.
     Msg = 0x14,
+    /// What the speaker's interest comes to: its version, its size and a checksum.
+    InterestDigest = 0x15,
+    /// The speaker does not know the other's interest, or has got so much of it.
+    InterestAsk = 0x16,
 
     /// Changes of who is present at the speaker's.
     PresenceDelta = 0x20,
