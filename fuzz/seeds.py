@@ -480,7 +480,7 @@ def link_frames() -> dict[str, bytes]:
 
 def certificate() -> dict[str, bytes]:
     """1 and a certificate; or 0 (of version 1) or 2 (of version 3) and steps that spoil a good one, as the target says."""
-    good = Path(__file__).resolve().parent / "certificates"
+    good = Path(__file__).resolve().parent.parent / "crates/wse-link/fixtures"
     return {
         "version-1": b"\1" + (good / "v1.der").read_bytes(),
         "version-3": b"\1" + (good / "v3.der").read_bytes(),

@@ -2,7 +2,7 @@
 //!
 //! The first byte: bit 0 = the rest is a certificate, else a recipe for spoiling a good one (which is bit 1: version 1 or 3): place (2 bytes),
 //! what to do there (0 to 3: put a byte, take bytes out, double them, cut all that follows) and with what (a byte).
-//! `certificates/` was made with `openssl`; it is valid for a hundred years and its keys are thrown away.
+//! `wse-link/fixtures` was made with `openssl`; it is valid for a hundred years and its keys are thrown away.
 
 #![no_main]
 
@@ -14,9 +14,9 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use wse_link::tls::{Authorities, Role};
 
-const AUTHORITY: &[u8] = include_bytes!("../certificates/ca.der");
-const V1: &[u8] = include_bytes!("../certificates/v1.der");
-const V3: &[u8] = include_bytes!("../certificates/v3.der");
+const AUTHORITY: &[u8] = include_bytes!("../../crates/wse-link/fixtures/ca.der");
+const V1: &[u8] = include_bytes!("../../crates/wse-link/fixtures/v1.der");
+const V3: &[u8] = include_bytes!("../../crates/wse-link/fixtures/v3.der");
 /// The year 2040, and 2300.
 const IN_TIME: u64 = 2_208_988_800;
 const AFTER: u64 = 10_413_792_000;

@@ -399,6 +399,47 @@ fn weak_keys_broken_signatures_wrong_purposes_and_longer_ways_are_refused_on_bot
 }
 
 #[test]
+fn an_authority_of_the_file_vouches_only_as_far_as_it_may() {
+    run(async {
+        let folder = Folder::new();
+        folder.authority("ca");
+        // Only certain names: a certificate of version 1 has none that could be held against them.
+        folder.sh(
+            "openssl ecparam -genkey -noout -name prime256v1 -out few.key
+             openssl req -new -x509 -key few.key -out few.pem -days 365 -subj /CN=few -addext 'nameConstraints=critical,permitted;DNS:example.com'
+             cat few.pem ca.pem > both.pem",
+        );
+        folder.issue("v1few", "few", P256, "");
+        folder.issue("v3few", "few", P256, "subjectAltName=DNS:a.example.com");
+        let error = load(&folder.files("v1few", "both")).expect_err("refused").to_string();
+        assert!(error.contains("constrained to certain names"), "{error}");
+        // A new key for the old name: nodes with either certificate meet while the file has both.
+        folder.sh("mkdir old && cp ca.pem ca.key old");
+        folder.authority("ca");
+        folder.sh("cat old/ca.pem ca.pem few.pem > all.pem");
+        for extensions in ["", V3] {
+            folder.issue("before", "old/ca", P256, extensions);
+            folder.issue("after", "ca", P256, extensions);
+            let (before, after) = (node(&folder.files("before", "all")), node(&folder.files("after", "all")));
+            meet(&before, &after).await;
+            meet(&before, &node(&folder.files("v3few", "all"))).await;
+        }
+        // One whose time is over vouches for nobody, though the file has another that is valid.
+        folder.sh("openssl ecparam -genkey -noout -name prime256v1 -out long.key
+             openssl req -new -x509 -key long.key -out long.pem -days 4000 -subj /CN=long
+             cat ca.pem long.pem > mixed.pem");
+        for (extensions, words) in [("", "no authority of tls_ca is valid now"), (V3, "was not issued by")] {
+            folder.issue("orphan", "ca", P256, extensions);
+            folder.sh("openssl x509 -req -in orphan.csr -CA ca.pem -CAkey ca.key -out orphan.pem -days 3000 $(test -s orphan.ext && echo -extfile orphan.ext)");
+            load(&folder.files("orphan", "mixed")).expect("good today");
+            let late = Tls::load(&folder.files("orphan", "mixed"), false, Arc::new(Off(500)));
+            let error = late.expect_err("the authority has expired").to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    });
+}
+
+#[test]
 fn a_certificate_without_its_key_is_refused() {
     run(async {
         let folder = Folder::of_guide();

@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::der_parser::asn1_rs::{Any, FromDer};
+use x509_parser::der_parser::asn1_rs::FromDer;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
@@ -173,25 +173,23 @@ impl Authorities {
             return Err(Problem::Constrained);
         }
         let key = &issuer.subject_pki;
-        let key_algorithm = contents(contents(key.raw)?)?;
-        let after_signed = contents(certificate.as_raw())?
-            .get(certificate.tbs_certificate.as_ref().len()..)
-            .ok_or(Problem::Malformed("length"))?;
-        let signature_algorithm = contents(after_signed)?;
+        let (key_algorithm, _) = strict(strict(key.raw, SEQUENCE)?.0, SEQUENCE)?;
+        // Around what is signed there is nothing but the algorithm and the signature, in the one way in which DER writes them.
+        let signed = certificate.tbs_certificate.as_ref();
+        let (inside, _) = strict(certificate.as_raw(), SEQUENCE)?;
+        let after_signed = inside.strip_prefix(signed).ok_or(Problem::Malformed("encoding"))?;
+        let (signature_algorithm, after_algorithm) = strict(after_signed, SEQUENCE)?;
+        let (signature, end) = strict(after_algorithm, BIT_STRING)?;
+        let ([0, signature @ ..], [], 0) = (signature, end, key.subject_public_key.unused_bits) else {
+            return Err(Problem::Malformed("encoding"));
+        };
         let mut known = self.algorithms().all.iter().filter(|algorithm| {
             algorithm.signature_alg_id().as_ref() == signature_algorithm
                 && algorithm.public_key_alg_id().as_ref() == key_algorithm
         });
         let algorithm = known.next().ok_or(Problem::Algorithm)?;
-        if certificate.signature_value.unused_bits != 0 || key.subject_public_key.unused_bits != 0 {
-            return Err(Problem::Malformed("bits that are left over"));
-        }
         algorithm
-            .verify_signature(
-                &key.subject_public_key.data,
-                certificate.tbs_certificate.as_ref(),
-                &certificate.signature_value.data,
-            )
+            .verify_signature(&key.subject_public_key.data, signed, signature)
             .map_err(|_| Problem::BadSignature)
     }
 }
@@ -298,13 +296,29 @@ fn key_strength(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Problem> {
 
 /// Bits of the modulus of an RSA key (RFC 8017, A.1.1).
 fn rsa_bits(key: &[u8]) -> Result<usize, Problem> {
-    let (_, modulus) = Any::from_der(contents(key)?).map_err(|_| Problem::Malformed("RSA key"))?;
-    let zeros = modulus.data.iter().take_while(|byte| **byte == 0).count();
-    let Some(first) = modulus.data.get(zeros) else { return Ok(0) };
-    Ok((modulus.data.len() - zeros) * 8 - first.leading_zeros() as usize)
+    let (modulus, _) = strict(strict(key, SEQUENCE)?.0, INTEGER)?;
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let Some(first) = modulus.get(zeros) else { return Ok(0) };
+    Ok((modulus.len() - zeros) * 8 - first.leading_zeros() as usize)
 }
 
-/// What is inside of the first thing in DER.
-fn contents(der: &[u8]) -> Result<&[u8], Problem> {
-    Any::from_der(der).map(|(_, any)| any.data).map_err(|_| Problem::Malformed("encoding"))
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+
+/// What is inside of the first thing in DER, which is of this kind, and what is behind it (X.690, 10.1: a length has one way to be
+/// written). Certificates are short.
+fn strict(der: &[u8], kind: u8) -> Result<(&[u8], &[u8]), Problem> {
+    let (length, rest) = match *der {
+        [found, length @ 0..=0x7f, ref rest @ ..] if found == kind => (usize::from(length), rest),
+        [found, 0x81, length @ 0x80..=0xff, ref rest @ ..] if found == kind => (usize::from(length), rest),
+        [found, 0x82, high @ 1..=0xff, low, ref rest @ ..] if found == kind => {
+            (usize::from(high) << 8 | usize::from(low), rest)
+        }
+        _ => return Err(Problem::Malformed("encoding")),
+    };
+    rest.split_at_checked(length).ok_or(Problem::Malformed("encoding"))
 }
+
+#[cfg(test)]
+mod tests;
