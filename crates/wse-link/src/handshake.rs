@@ -56,6 +56,9 @@ pub(crate) async fn dial(
 
 /// The acceptor's side.
 pub(crate) async fn accept(mut stream: TcpStream, guard: &Guard) -> Result<Opened, Refusal> {
+    if matches!(stream.peek(&mut [0]).await, Ok(0) | Err(_)) {
+        return Err(Refusal::Silent);
+    }
     let Some(tls) = &guard.tls else {
         opening::accept(&mut stream, guard, None).await?;
         return Ok(Opened { stream: Stream::Plain(stream), subject: None });

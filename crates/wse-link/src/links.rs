@@ -13,6 +13,7 @@ use tokio::select;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout_at};
 use wse_mesh::ids::Session;
+use wse_mesh::wire::header::MAX_FRAME;
 
 use crate::dial::{self, DialError, Dialled};
 use crate::guard::Guard;
@@ -55,6 +56,8 @@ pub struct Stats {
     pub accepted: AtomicU64,
     /// Those of them that did not pass the guard.
     pub refused: AtomicU64,
+    /// Those that ended without a word: somebody looked whether the port is open.
+    pub silent: AtomicU64,
     /// Those that did not become a link in time.
     pub late: AtomicU64,
     /// Those that gave way to newer ones.
@@ -66,6 +69,10 @@ pub struct Stats {
 }
 
 /// All links of a node. It lives on one thread, in a `LocalSet` of a tokio runtime; the [`Link`]s that it makes can be used from any.
+///
+/// Names are resolved on threads of the runtime's pool for blocking work, so a small limit there (`max_blocking_threads`) bounds what a
+/// resolver that hangs can hold, and the runtime is best ended with `shutdown_background`, which does not wait for it. An owner that
+/// keeps the `Links` it is the owner of keeps itself, until the `LocalSet` is gone and it lets go of them.
 #[derive(Clone)]
 pub struct Links(Rc<Inner>);
 
@@ -91,9 +98,10 @@ impl Links {
     #[must_use]
     pub fn new(config: Config, owner: Rc<dyn Owner>) -> Self {
         let stats = Arc::<Stats>::default();
+        let max_frame = config.max_frame.min(MAX_FRAME);
         Self(Rc::new(Inner {
             room: Room::new(config.openings, stats.clone()),
-            config: Config { bounds: config.bounds.with_room_for(config.max_frame), ..config },
+            config: Config { bounds: config.bounds.with_room_for(max_frame), max_frame, ..config },
             owner,
             stats,
             next_session: Cell::new(1),
@@ -234,6 +242,10 @@ impl Inner {
     /// Counts who was refused, with a line now and then: whatever strangers do, it costs no more.
     fn tell(&self, remote: SocketAddr, refused: &Refused) {
         let (counter, why) = match refused {
+            Refused::For(Refusal::Silent) => {
+                self.stats.silent.fetch_add(1, Relaxed);
+                return;
+            }
             Refused::For(refusal) => (&self.stats.refused, refusal.to_string()),
             Refused::Late => (&self.stats.late, "it said nothing of use in time".to_owned()),
             Refused::Crowded => (&self.stats.crowded, "others came before it was done".to_owned()),

@@ -23,6 +23,9 @@ const MAX_PAYLOAD: usize = 256;
 /// Why there is no link.
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
+    /// Somebody looked whether the port is open, as Kubernetes does every ten seconds.
+    #[error("it said nothing and left")]
+    Silent,
     /// What the peer's certificate or its TLS is wrong with.
     #[error("{0}")]
     Tls(String),

@@ -576,6 +576,8 @@ fn reloading_counts_for_new_handshakes_and_wrong_files_change_nothing() {
 
         tls.reload(&new.files("node", "ca")).expect("good files");
         assert_eq!(tls.subject(), "CN=renewed");
+        let today = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs() as i64;
+        assert_eq!((tls.expires() - today + 3600) / DAY as i64, 365);
         denied(&before, &reloading).await;
         denied(&reloading, &before).await;
         let (dialled, _) = pair(&after, &reloading).await;

@@ -334,6 +334,18 @@ fn garbage_is_counted_and_the_port_goes_on() {
 }
 
 #[test]
+fn somebody_who_looks_whether_the_port_is_open_is_no_news() {
+    run(async {
+        let node = Node::start(config(secret("between us")));
+        for number in 1..=3 {
+            drop(TcpStream::connect(node.address).await.expect("connects"));
+            until(|| node.links.stats().silent.load(Relaxed) == number).await;
+        }
+        assert_eq!(node.links.stats().refused.load(Relaxed), 0);
+    });
+}
+
+#[test]
 fn a_dial_says_what_kind_of_failure_it_was() {
     run(async {
         let here = Node::start(config(secret("between us")));

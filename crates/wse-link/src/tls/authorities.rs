@@ -235,6 +235,11 @@ impl<'a> Certificate<'a> {
         self.0.subject().to_string()
     }
 
+    /// Until when it is valid, in seconds of Unix time.
+    pub(super) fn not_after(&self) -> i64 {
+        self.0.validity().not_after.timestamp()
+    }
+
     /// From when until when it is valid, for the log.
     pub(super) fn validity(&self) -> String {
         let validity = self.0.validity();

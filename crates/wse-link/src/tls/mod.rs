@@ -16,7 +16,6 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -27,6 +26,10 @@ use peers::Peers;
 pub use authorities::{Authorities, Role};
 pub use files::{TlsError, TlsFiles, Wrong};
 pub use problem::Problem;
+/// The clock of the system.
+pub use rustls::time_provider::DefaultTimeProvider as SystemClock;
+/// What certificates are compared with.
+pub use rustls::time_provider::TimeProvider as Clock;
 
 /// What both sides of a link export into the proof of the secret.
 const EXPORT: &[u8] = b"EXPORTER-wse-link";
@@ -36,7 +39,7 @@ const EXPORT: &[u8] = b"EXPORTER-wse-link";
 pub struct Tls {
     configs: ArcSwap<Configs>,
     provider: Arc<CryptoProvider>,
-    clock: Arc<dyn TimeProvider>,
+    clock: Arc<dyn Clock>,
     verify_name: bool,
 }
 
@@ -46,6 +49,7 @@ struct Configs {
     dialler: Arc<ClientConfig>,
     acceptor: Arc<ServerConfig>,
     subject: String,
+    expires: i64,
 }
 
 impl Tls {
@@ -54,7 +58,7 @@ impl Tls {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn load(files: &TlsFiles, verify_name: bool, clock: Arc<dyn TimeProvider>) -> Result<Self, TlsError> {
+    pub fn load(files: &TlsFiles, verify_name: bool, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let configs = ArcSwap::from_pointee(Configs::load(files, verify_name, &clock, &provider)?);
         Ok(Self { configs, provider, clock, verify_name })
@@ -76,6 +80,12 @@ impl Tls {
         self.configs.load().subject.clone()
     }
 
+    /// Until when the node's certificate is valid, in seconds of Unix time.
+    #[must_use]
+    pub fn expires(&self) -> i64 {
+        self.configs.load().expires
+    }
+
     pub(crate) fn verify_name(&self) -> bool {
         self.verify_name
     }
@@ -93,12 +103,14 @@ impl Configs {
     fn load(
         files: &TlsFiles,
         verify_name: bool,
-        clock: &Arc<dyn TimeProvider>,
+        clock: &Arc<dyn Clock>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let authorities = load_authorities(files, clock, provider)?;
-        let (chain, subject) = load_chain(files, &authorities, clock)?;
+        let chain = load_chain(files, &authorities, clock)?;
         let key = load_key(files, &chain, provider)?;
+        let its = Certificate::read(&chain[0]).expect("read when it was checked");
+        let (subject, expires) = (its.subject(), its.not_after());
         let certified = Arc::new(CertifiedKey::new(chain, key));
         let peers = Arc::new(Peers {
             authorities: Arc::new(authorities),
@@ -122,13 +134,13 @@ impl Configs {
         dialler.enable_sni = false;
         acceptor.session_storage = Arc::new(NoServerSessionStorage {});
         acceptor.send_tls13_tickets = 0;
-        Ok(Self { dialler: Arc::new(dialler), acceptor: Arc::new(acceptor), subject })
+        Ok(Self { dialler: Arc::new(dialler), acceptor: Arc::new(acceptor), subject, expires })
     }
 }
 
 fn load_authorities(
     files: &TlsFiles,
-    clock: &Arc<dyn TimeProvider>,
+    clock: &Arc<dyn Clock>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Authorities, TlsError> {
     let file = Named { option: "tls_ca", path: &files.ca };
@@ -144,8 +156,8 @@ fn load_authorities(
 fn load_chain(
     files: &TlsFiles,
     authorities: &Authorities,
-    clock: &Arc<dyn TimeProvider>,
-) -> Result<(Vec<CertificateDer<'static>>, String), TlsError> {
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let file = Named { option: "tls_cert", path: &files.cert };
     let chain = file.certificates()?;
     let now = clock.current_time().ok_or_else(|| about(file, &chain, 0, Problem::NoAuthority))?;
@@ -154,8 +166,7 @@ fn load_chain(
             .check(&chain[0], &chain[1..], role, now)
             .map_err(|problem| about(file, &chain, 0, problem))?;
     }
-    let subject = Certificate::read(&chain[0]).map(|read| read.subject()).unwrap_or_default();
-    Ok((chain, subject))
+    Ok(chain)
 }
 
 fn load_key(
