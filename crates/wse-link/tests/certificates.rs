@@ -96,6 +96,33 @@ fn a_v3_certificate_comes_with_its_intermediate() {
 }
 
 #[test]
+fn two_nodes_that_both_send_more_than_all_buffers_hold_hear_each_other() {
+    run(async {
+        let folder = Folder::of_guide();
+        let encrypted = || guard(load(&folder.files("node", "ca")).expect("good files"));
+        for guard in [encrypted(), open()] {
+            let (here, there) = (Node::start(config(guard.clone())), Node::start(config(guard)));
+            let (dialled, accepted) = pair(&here, &there).await;
+            dialled.set_compress(true);
+            let payload = |number: u8| [&[number][..], &[7; 500_000]].concat();
+            for number in 0..30 {
+                assert_eq!(dialled.frame(Class::Data, 0x14, "t", &payload(number)), Ok(()));
+                assert_eq!(accepted.frame(Class::Data, 0x14, "t", &payload(number)), Ok(()));
+            }
+            let (one, other) = tokio::join!(here.frames(30), there.frames(30));
+            for heard in [one, other] {
+                assert!(heard.iter().zip(0..).all(|(frame, number)| frame.2 == payload(number)));
+            }
+            // And now both end at once.
+            dialled.close(PATIENCE);
+            accepted.close(PATIENCE);
+            assert_eq!(here.closed().await, Closed::Here);
+            assert_eq!(there.closed().await, Closed::Here);
+        }
+    });
+}
+
+#[test]
 fn a_secret_is_proven_inside_of_tls_too() {
     run(async {
         let folder = Folder::of_guide();
