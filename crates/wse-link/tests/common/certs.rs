@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use wse_link::Guard;
 use wse_link::tls::{Tls, TlsError, TlsFiles};
+use wse_link::{Class, Closed, Failure, Guard};
+
+use super::{Node, PATIENCE, config, pair};
 
 /// The lines of the deployment guide, word for word.
 pub const GUIDE: &str = r#"
@@ -125,4 +127,29 @@ pub fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
 
 pub fn guard(tls: Tls) -> Guard {
     Guard { tls: Some(Arc::new(tls)), secret: None, cluster_name: "wse".into() }
+}
+
+pub fn node(files: &TlsFiles) -> Node {
+    Node::start(config(guard(load(files).expect("good files"))))
+}
+
+/// What a dial comes to, with the words for the log.
+pub async fn denied(here: &Node, there: &Node) -> String {
+    let error = here.dial(there).await.expect_err("no link");
+    assert_eq!(error.failure, Failure::Denied, "{error}");
+    error.text
+}
+
+/// The link stands both ways and carries a frame.
+pub async fn meet(here: &Node, there: &Node) {
+    for (one, other) in [(here, there), (there, here)] {
+        let (dialled, accepted) = pair(one, other).await;
+        assert!(dialled.about().subject.is_some() && accepted.about().subject.is_some());
+        let long = vec![7; 300_000];
+        assert_eq!(dialled.frame(Class::Data, 0x14, "over TLS", &long), Ok(()));
+        assert_eq!(other.frames(1).await[0].2, long);
+        dialled.close(PATIENCE);
+        assert_eq!(one.closed().await, Closed::Here);
+        assert_eq!(other.closed().await, Closed::ByPeer);
+    }
 }

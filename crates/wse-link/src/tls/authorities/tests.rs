@@ -1,4 +1,4 @@
-//! The rules for version 1, on certificates taken apart and put together anew. Handshakes with all kinds are in `tests/certificates.rs`.
+//! The rules for version 1, on certificates taken apart and put together anew. Handshakes with all kinds are in `tests/certificates*.rs`.
 
 use std::time::Duration;
 
