@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fuzzes wse-core with the compiler of this project and nothing else to install.
+# Fuzzes wse-core and wse-link with the compiler of this project and nothing else to install.
 #
 #   run.sh SECONDS [TARGET...]        fuzz for SECONDS in all, shared among the targets (without names: all of them)
 #   run.sh each SECONDS [TARGET...]   fuzz each target for SECONDS, JOBS (2) at a time; the table goes to results/ too
@@ -55,7 +55,7 @@ max_len() {
         receive | connection | deflate) echo 6000 ;;
         upgrade) echo 18000 ;;
         proxy_header) echo 4200 ;;
-        category | command | jwt | msgpack) echo 4096 ;;
+        category | command | jwt | msgpack | link_frames) echo 4096 ;;
         *) echo 1024 ;;
     esac
 }

@@ -464,6 +464,45 @@ def operations() -> dict[str, dict[str, bytes]]:
     }
 
 
+def link_frames() -> dict[str, bytes]:
+    """Limit (2), frames until admitted, piece, 1 and the stream; or 0 and frames to be put together, as the target says."""
+
+    def node_frame(kind: int, topic: bytes, payload: bytes, *, flags: int = 0) -> bytes:
+        sizes = len(topic).to_bytes(2, "little") + len(payload).to_bytes(4, "little")
+        return bytes([kind, flags]) + sizes + topic + payload
+
+    def stream(*parts: bytes, limit: int = 1000, admitted_after: int = 1, piece: int = 3) -> bytes:
+        return limit.to_bytes(2, "little") + bytes([admitted_after, piece, 1]) + b"".join(parts)
+
+    # A frame of zstd with one block: 300 times one byte.
+    repeated = bytes.fromhex("28b52ffd 60 2c00 630900 78")
+    hello = node_frame(1, b"", b"hello")
+    message = node_frame(0x14, "tópico".encode(), b"{}")
+    return {
+        "messages": stream(hello, message, message),
+        "compressed": stream(hello, node_frame(0x14, b"t", (300).to_bytes(4, "little") + repeated, flags=1)),
+        "too-early": stream(node_frame(0x14, b"t", (300).to_bytes(4, "little") + repeated, flags=1)),
+        "bomb": stream(hello, node_frame(0x14, b"t", (9).to_bytes(4, "little") + repeated, flags=1)),
+        "beyond-the-limit": stream(hello, node_frame(0x14, b"", bytes(40)), limit=4),
+        "not-text": stream(hello, node_frame(0x14, b"\xff", b"")),
+        "cut": stream(hello, message[:11]),
+        "put-together": bytes([232, 3, 0, 200, 0]) + bytes([20, 3, 120, 44, 1, 1, 20, 0, 120, 9, 0, 0]),
+    }
+
+
+def certificate() -> dict[str, bytes]:
+    """1 and a certificate; or 0 (of version 1) or 2 (of version 3) and steps that spoil a good one, as the target says."""
+    good = Path(__file__).resolve().parent.parent / "crates/wse-link/fixtures"
+    return {
+        "version-1": b"\1" + (good / "v1.der").read_bytes(),
+        "version-3": b"\1" + (good / "v3.der").read_bytes(),
+        "authority": b"\1" + (good / "ca.der").read_bytes(),
+        "another-key": bytes([0, 180, 0, 0, 7]),
+        "cut": bytes([2, 100, 0, 3, 0]),
+        "twice": bytes([0, 4, 0, 2, 200, 1, 0, 0, 0x82]),
+    }
+
+
 def seeds() -> dict[str, dict[str, bytes]]:
     """All seeds: target, name, bytes."""
     return {
@@ -480,6 +519,8 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "msgpack": msgpack(),
         "jwt": jwt(),
         "conn_id": conn_id(),
+        "link_frames": link_frames(),
+        "certificate": certificate(),
         **operations(),
     }
 
