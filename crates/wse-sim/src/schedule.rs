@@ -92,10 +92,12 @@ impl Shape {
             window: rng.pick(&[1, 64]),
             actions: Vec::new(),
         };
-        if shape.part_bytes < 100 {
-            // Each message is a round trip to whoever fetches it.
-            shape.delay_ms = shape.delay_ms.min(50);
-        }
+        // In small parts each few messages are a round trip to whoever fetches them.
+        shape.delay_ms = shape.delay_ms.min(match shape.part_bytes {
+            0..100 => 50,
+            100..1000 => 300,
+            _ => 1000,
+        });
         shape.everyday(rng);
         match class {
             Class::F => shape.crashes(rng),
@@ -157,13 +159,43 @@ impl Shape {
         for _ in 0..rng.within(1, 3) {
             let node = rng.index(self.nodes);
             self.at(at, Action::Crash(node));
+            // What is on its way when a node dies is what is lost if anything is.
+            for _ in 0..rng.pick(&[0, 1, 2, 4]) {
+                let before = rng.within(0, 3 * self.delay_ms + 50);
+                let from = if rng.percent(50) { node } else { rng.index(self.nodes) };
+                let topic = rng.index(self.topics);
+                self.at(at.saturating_sub(before), Action::Publish(from, topic, rng.pick(&[1, 3])));
+            }
             let back = if rng.percent(50) { rng.within(100, 1000) } else { rng.within(9000, 20_000) };
             self.at(at + back, Action::Restart(node));
             at += rng.within(30_000, 34_000);
         }
     }
 
+    /// A node starts while nobody can be reached, and takes itself for the only one.
+    fn lonely_start(&mut self, rng: &mut Rng) {
+        let late = self.nodes - 1;
+        self.actions.retain(|(_, action)| !matches!(action, Action::Join(_)));
+        self.late = Some(late);
+        let at = rng.within(8000, 30_000);
+        let others = 0..late;
+        let pairs: Vec<(usize, usize)> = others.flat_map(|other| [(late, other), (other, late)]).collect();
+        self.at(at - 1000, Action::Block(pairs.clone()));
+        self.at(at, Action::Join(late));
+        for _ in 0..3 {
+            let client = rng.index(self.clients.len());
+            self.at(at + rng.within(0, 6000), Action::Move(client));
+        }
+        self.at(at + rng.within(5500, 12_000), Action::Unblock(pairs));
+    }
+
     fn partitions(&mut self, rng: &mut Rng) {
+        if rng.percent(30) {
+            self.lonely_start(rng);
+            if rng.percent(60) {
+                return;
+            }
+        }
         for _ in 0..rng.within(1, 4) {
             let at = rng.within(3000, 45_000);
             let lasts = if rng.percent(50) { rng.within(1000, 6000) } else { rng.within(9000, 20_000) };

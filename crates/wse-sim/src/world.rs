@@ -365,6 +365,7 @@ impl World {
                 let Some(to) = known.map(|known| known.place) else { return };
                 self.oracle.stats.frames += 1;
                 if Logs::may_drop(kind)
+                    && self.rng.percent(60)
                     && let Some(dropped) = self.congested.get_mut(&(place, to))
                 {
                     *dropped = true;

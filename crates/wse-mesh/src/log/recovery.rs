@@ -87,7 +87,7 @@ impl Topic {
 
     /// Answers those who can be answered.
     pub(crate) fn serve(&mut self, core: &mut Core) {
-        if self.audience.waiting.is_empty() || !self.is_ready(core) {
+        if self.audience.waiting.is_empty() || !self.is_ready() {
             return;
         }
         self.place_audience(core);

@@ -106,10 +106,10 @@ impl Topic {
         }
         let Role::Taking(taking) = &mut self.role else { return };
         taking.deadline = core.now + Config::RETRY_MS;
-        // A log that died with its memory can't be adopted any more.
-        taking
-            .answers
-            .retain(|answer| core.peer(answer.from).is_some_and(|peer| peer.standing != Standing::Dead));
+        // A log that died with its memory can't be adopted any more; if that was not true, its node is asked again.
+        let is_there = |id: NodeId| core.peer(id).is_some_and(|peer| peer.standing != Standing::Dead);
+        taking.answers.retain(|answer| is_there(answer.from));
+        taking.asked.retain(|asked| is_there(*asked));
         let not_asked = |id: &NodeId| !taking.asked.contains(id);
         let linked = core.not_dead().filter(|peer| peer.session.is_some()).map(|peer| peer.id);
         let to_ask: Vec<NodeId> = linked.filter(not_asked).collect();
@@ -342,7 +342,9 @@ impl Topic {
             mine = Some(epoch);
         }
         self.free_slot(core);
-        self.role = Role::Home(Box::new(Home::new(term, &self.history, mine)));
+        let mut home = Home::new(term, &self.history, mine);
+        home.settled = core.lacks(super::Fault::AnswerUnsettled);
+        self.role = Role::Home(Box::new(home));
         core.counters.taken += 1;
         // What waits for nothing but a home need not wait for it to settle.
         if let Some(unacked) = &mut self.unacked {

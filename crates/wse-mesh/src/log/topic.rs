@@ -234,7 +234,7 @@ impl Topic {
             core.outputs.push_back(Output::Gap { topic: self.name.clone(), gap });
             self.audience.delivered = Some(next);
         } else if let Some(next) = history.chain.position(history.commit)
-            && self.is_ready(core)
+            && self.is_ready()
             && self.is_listened_to()
         {
             self.audience.delivered = Some(next);
@@ -246,9 +246,9 @@ impl Topic {
     }
 
     /// Whether subscribers can be answered.
-    pub(crate) fn is_ready(&self, core: &Core) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         match &self.role {
-            Role::Home(home) => home.settled || core.lacks(super::Fault::AnswerUnsettled),
+            Role::Home(home) => home.settled,
             Role::Follower => self.upstream.is_some(),
             Role::Taking(_) => false,
         }
