@@ -12,6 +12,8 @@ MINUTES ?= 10
 SOAK ?= release
 SCALE ?= 5
 SCHEDULES ?= 2000
+SEEDS ?= 0..30000
+JOBS ?= 1
 DEMO ?=
 BENCH ?=
 MICRO ?=
@@ -111,6 +113,14 @@ hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many
 .PHONY: recovery-model
 recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (2000) random stories of it
 	WSE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest tests/test_recovery_model.py $(ARGS)
+
+.PHONY: sim
+sim: ## worlds of nodes in trouble, as seeds decide (SEEDS=0..30000, JOBS=2, ARGS="--class P")
+	cargo run --quiet $(CHECKED) -p wse-sim -- --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
+
+.PHONY: sim-faults
+sim-faults: ## each rule of the history left out once: the worlds find it
+	cargo test --quiet $(CHECKED) -p wse-sim --features faults --test faults -- --nocapture
 
 .PHONY: lint
 lint: lint-rust lint-python types ## clippy, ruff, mypy

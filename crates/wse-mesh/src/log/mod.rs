@@ -1,1 +1,600 @@
 //! Topics with history: one home, one order, one position (`spec/cluster/history.md`).
+//!
+//! [`Logs`] is the machine for all topics of one node. Told of the world it changes its state; asked for its output it finds out what
+//! follows, once for all that happened since it was last asked. So whoever tells it of a whole batch before asking gets whole batches.
+//!
+//! In reading order: how good a log is and where two part ([`term`], [`chain`], [`ring`], [`history`], [`last`]), what nodes say
+//! ([`frames`]), whose topic it is ([`rank`]), what a node is to a topic (`topic`, `home`, `replica`, `follower`, `take_over`), and what
+//! people at a node want (`publisher`, `recovery`, `fetch`).
+
+pub mod chain;
+pub mod config;
+mod core;
+mod faults;
+mod fetch;
+mod follower;
+pub mod frames;
+pub mod history;
+mod home;
+pub mod last;
+pub mod output;
+mod publisher;
+pub mod rank;
+mod recovery;
+mod replica;
+pub mod ring;
+mod take_over;
+pub mod term;
+mod topic;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use wse_core::history::Position;
+use wse_core::topic::Filter;
+
+use self::core::Core;
+use self::frames::about_many::{Attach, Invite, Query, QueryReply, Reply, TopicTerm, UpTo, decode_detach};
+use self::frames::about_one::{Entries, Fetch, Fetched, HeadQuery, Publish, Stored, Sync};
+use self::term::Term;
+use self::topic::{Role, Topic};
+use crate::ids::{NodeId, Session};
+use crate::view::{Standing, View};
+use crate::wire::{Kind, Malformed};
+
+pub use config::Config;
+pub use faults::Fault;
+pub use output::{Counters, Gap, Output, Payload, Run};
+pub use publisher::Full;
+pub use ring::{Limits, Message};
+
+/// The most topics without a log here of which it is remembered what was promised; beyond, the highest promise counts for all.
+const MAX_PROMISES: usize = 1 << 20;
+/// How often a node that leaves looks whether it may go.
+const LEAVE_MS: u64 = 50;
+
+/// What a node says of one topic, for tests and for people who look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The term, if this node is home.
+    pub home: Option<Term>,
+    /// It is home and answers.
+    pub is_settled: bool,
+    /// It follows this node, and keeps a copy or not.
+    pub upstream: Option<(NodeId, bool)>,
+    /// The log without its messages.
+    pub outline: history::Outline,
+    /// How much is committed.
+    pub commit: u64,
+    /// Up to where subscribers were given messages.
+    pub delivered: Option<Position>,
+    /// Publications of this node that are not stored.
+    pub unacked: bool,
+    /// The highest term that was promised.
+    pub promised: Term,
+}
+
+/// All topics with history of one node.
+///
+/// The order of calls is the caller's to keep: a [`View`] with a new link comes before the frames of that link, and
+/// [`Logs::poll_output`] is asked until it says nothing before [`Logs::poll_timeout`] is.
+#[derive(Debug)]
+pub struct Logs {
+    core: Core,
+    topics: Vec<Option<Topic>>,
+    free: Vec<u32>,
+    by_name: HashMap<Arc<str>, u32, FixedState>,
+    /// Promises of topics that have no place here, by the hash of their names: one too many costs a taker a second try.
+    promises: HashMap<u64, Term, FixedState>,
+    /// Stands for the promises that were too many.
+    promised_all: Term,
+    timers: BinaryHeap<Reverse<(u64, u32)>>,
+    leave: Leave,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Stay,
+    /// It looks again then.
+    Leaving(u64),
+    Left,
+}
+
+impl Logs {
+    /// No topics yet. `seed` decides all that is random.
+    #[must_use]
+    pub fn new(me: NodeId, seed: u64, config: Config, now_ms: u64) -> Self {
+        Self {
+            core: Core::new(me, seed, config, now_ms),
+            topics: Vec::new(),
+            free: Vec::new(),
+            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            promises: HashMap::with_hasher(FixedState::with_seed(seed)),
+            promised_all: Term::ZERO,
+            timers: BinaryHeap::new(),
+            leave: Leave::Stay,
+        }
+    }
+
+    /// Leaves out a rule, for the simulator.
+    #[cfg(feature = "faults")]
+    pub fn plant(&mut self, fault: Option<Fault>) {
+        self.core.fault = fault;
+    }
+
+    // The world.
+
+    /// Who is there, whenever that changes.
+    pub fn handle_view(&mut self, view: &View, now_ms: u64) {
+        self.core.now = now_ms;
+        let mut lost = Vec::new();
+        let mut changed = false;
+        for member in &view.members {
+            self.core.add_peer(member.id, member.standing);
+            let before = self.core.peer(member.id).expect("it was just added");
+            changed |= before.standing != member.standing || before.session != member.session;
+            if before.session != member.session {
+                if before.session.is_some() {
+                    lost.push(member.id);
+                }
+                self.core.forget_link(member.id, member.session);
+            }
+            self.core.set_standing(member.id, member.standing);
+        }
+        let gone = self.core.peers.iter().map(|peer| peer.id).filter(|id| view.member(*id).is_none());
+        for id in gone.collect::<Vec<NodeId>>() {
+            changed = true;
+            lost.push(id);
+            self.core.forget_link(id, None);
+        }
+        self.core.peers.retain(|peer| view.member(peer.id).is_some());
+        let stays = |member: &&crate::view::Member| member.standing != Standing::Dead && !member.leaving;
+        let mut ranked: Vec<NodeId> = view.members.iter().filter(stays).map(|member| member.id).collect();
+        if !view.leaving || ranked.is_empty() {
+            ranked.push(view.me);
+        }
+        ranked.sort_unstable();
+        let is_ranked_anew = ranked != self.core.ranked;
+        changed |= is_ranked_anew || view.joining != self.core.joining || view.leaving != self.core.leaving;
+        self.core.ranked = ranked;
+        self.core.joining = view.joining;
+        self.core.leaving = view.leaving;
+        if changed {
+            for topic in self.topics.iter_mut().flatten() {
+                topic.view_changed(&mut self.core, &lost, is_ranked_anew);
+            }
+        }
+    }
+
+    /// A frame of a peer. `topic` is what stands in the topic field, empty in frames about several.
+    ///
+    /// # Errors
+    /// It is malformed: the link is to be closed. What was right about it counts.
+    pub fn handle_frame(
+        &mut self,
+        from: NodeId,
+        session: Session,
+        kind: Kind,
+        topic: &str,
+        payload: &[u8],
+        now_ms: u64,
+    ) -> Result<(), Malformed> {
+        self.core.now = now_ms;
+        if self.core.session(from) != Some(session) {
+            return Ok(());
+        }
+        match kind {
+            Kind::LogQuery => self.on_query(from, &Query::decode(payload)?),
+            Kind::LogQueryReply => self.on_query_reply(from, QueryReply::decode(payload)?),
+            Kind::LogInvite => {
+                for invite in Invite::decode_all(payload)? {
+                    let (topic, core) = self.with(invite.topic);
+                    topic.on_invite(core, from, session, &invite);
+                }
+            }
+            Kind::LogAttach => {
+                for attach in Attach::decode_all(payload)? {
+                    let (topic, core) = self.with(attach.topic);
+                    topic.on_attach(core, from, &attach.outline);
+                }
+            }
+            Kind::LogDetach => {
+                self.for_known(decode_detach(payload)?, |topic, core| topic.on_detach(core, from))
+            }
+            Kind::LogOffer => {
+                for TopicTerm { topic, term } in TopicTerm::decode_all(payload)? {
+                    let (topic, core) = self.with(topic);
+                    topic.on_offer(core, from, term);
+                }
+            }
+            Kind::LogNack => {
+                for TopicTerm { topic, term } in TopicTerm::decode_all(payload)? {
+                    self.for_known([topic], |topic, core| topic.on_nack(core, term));
+                }
+            }
+            Kind::LogCommit => {
+                for upto in UpTo::decode_all(payload)? {
+                    self.for_known([upto.topic], |topic, core| topic.on_commit(core, from, session, &upto));
+                }
+            }
+            Kind::LogReplicaAck => {
+                for upto in UpTo::decode_all(payload)? {
+                    self.for_known([upto.topic], |topic, core| topic.on_replica_ack(core, from, &upto));
+                }
+            }
+            _ => return self.handle_frame_about_one(from, session, kind, topic, payload),
+        }
+        Ok(())
+    }
+
+    fn handle_frame_about_one(
+        &mut self,
+        from: NodeId,
+        session: Session,
+        kind: Kind,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<(), Malformed> {
+        let is_about_one = matches!(
+            kind,
+            Kind::LogReplicaSync
+                | Kind::LogSync
+                | Kind::LogReplicate
+                | Kind::LogEntries
+                | Kind::LogFetch
+                | Kind::LogFetched
+                | Kind::LogHeadQuery
+                | Kind::LogHeadReply
+                | Kind::LogPublish
+                | Kind::LogPublishAck
+        );
+        if !is_about_one {
+            return Ok(());
+        }
+        Filter::parse_exact(topic).map_err(|_| Malformed("topic"))?;
+        let (topic, core) = self.with(topic);
+        match kind {
+            Kind::LogReplicaSync => topic.on_replica_sync(core, from, session, &Sync::decode(payload)?),
+            Kind::LogSync => topic.on_sync(core, from, session, &Sync::decode(payload)?),
+            Kind::LogReplicate => topic.on_replicate(core, from, session, &Entries::decode(payload)?)?,
+            Kind::LogEntries => topic.on_entries(core, from, session, &Entries::decode(payload)?)?,
+            Kind::LogFetch => topic.on_fetch(core, from, Fetch::decode(payload)?),
+            Kind::LogFetched => topic.on_fetched(core, from, &Fetched::decode(payload)?),
+            Kind::LogHeadQuery => {
+                let query = HeadQuery::decode(payload)?;
+                if let Some(head) = topic.head_of(query.term, query.position) {
+                    core.send_new(from, Kind::LogHeadReply, &topic.name, |out| query.encode_reply(head, out));
+                }
+            }
+            Kind::LogHeadReply => {
+                let (query, head) = HeadQuery::decode_reply(payload)?;
+                topic.on_head_reply(core, from, &query, head);
+            }
+            Kind::LogPublish => {
+                let Publish { base, first, messages } = Publish::decode(payload)?;
+                let mut messages = messages.into_iter().map(Message::from);
+                if !topic.stamp(core, from, base, first, &mut messages) && topic.home == core.me {
+                    topic.remember_asker(from);
+                    topic.touch(core);
+                }
+            }
+            _ => topic.on_stored(core, &Stored::decode_all(payload)?),
+        }
+        Ok(())
+    }
+
+    /// The queue to a peer has overflowed: frames of the kinds that [may be dropped](Logs::may_drop) were.
+    pub fn handle_congested(&mut self, peer: NodeId, now_ms: u64) {
+        self.core.now = now_ms;
+        self.core.counters.congested += 1;
+        for topic in self.topics.iter_mut().flatten() {
+            topic.on_congested(&mut self.core, peer);
+        }
+    }
+
+    /// Whether frames of a kind may be dropped when the queue to a peer is full, and [`Logs::handle_congested`] told. The others are small and
+    /// always pass.
+    #[must_use]
+    pub fn may_drop(kind: Kind) -> bool {
+        matches!(
+            kind,
+            Kind::LogReplicaSync
+                | Kind::LogSync
+                | Kind::LogReplicate
+                | Kind::LogEntries
+                | Kind::LogFetched
+                | Kind::LogPublish
+        )
+    }
+
+    /// The moment of [`Logs::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        self.core.now = now_ms;
+        while let Some(&Reverse((at, number))) = self.timers.peek().filter(|Reverse((at, _))| *at <= now_ms) {
+            self.timers.pop();
+            let Some(topic) = &mut self.topics[number as usize] else { continue };
+            if topic.armed != at {
+                continue;
+            }
+            topic.armed = u64::MAX;
+            let core = &mut self.core;
+            if topic.deadline(core) <= now_ms {
+                if topic.is_idle() && topic.used + Config::IDLE_MS <= now_ms {
+                    self.forget(number);
+                    continue;
+                }
+                // What follows is found out with the output, and when it is to be looked at again.
+                topic.handle_timeout(core);
+            } else {
+                self.arm(number);
+            }
+        }
+        if matches!(self.leave, Leave::Leaving(at) if at <= now_ms) {
+            self.look_whether_left();
+        }
+    }
+
+    /// When [`Logs::handle_timeout`] is to be called, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let leave = if let Leave::Leaving(at) = self.leave { Some(at) } else { None };
+        timer.into_iter().chain(leave).min()
+    }
+
+    /// The next thing to be done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.core.outputs.pop_front().or_else(|| self.core.next_frame()) {
+                return Some(output);
+            }
+            if let Some((number, to)) = self.core.granted.pop_front() {
+                match &mut self.topics[number as usize] {
+                    Some(topic) => topic.granted(&mut self.core, to),
+                    None => self.core.leave_line(to),
+                }
+                continue;
+            }
+            let dirty = std::mem::take(&mut self.core.dirty);
+            if dirty.is_empty() {
+                return None;
+            }
+            for number in dirty {
+                if let Some(topic) = &mut self.topics[number as usize] {
+                    topic.settle(&mut self.core);
+                    self.arm(number);
+                }
+            }
+        }
+    }
+
+    // The application.
+
+    /// Publishes a message. With a token it is told when the message is stored.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was published.
+    ///
+    /// # Panics
+    /// The topic has not the form of one.
+    pub fn publish(
+        &mut self,
+        topic: &str,
+        message: Message,
+        token: Option<u64>,
+        now_ms: u64,
+    ) -> Result<(), Full> {
+        self.core.now = now_ms;
+        assert!(Filter::parse_exact(topic).is_ok(), "the caller has parsed the topic");
+        let (topic, core) = self.with(topic);
+        topic.publish(core, message, token)
+    }
+
+    /// Somebody subscribes at this node, with the position that it had before or with none. It is [answered](Output::Answer) by its token and
+    /// belongs to the subscribers of the topic from then on.
+    ///
+    /// # Panics
+    /// The topic has not the form of one.
+    pub fn recover(&mut self, topic: &str, token: u64, position: Option<Position>, now_ms: u64) {
+        self.core.now = now_ms;
+        assert!(Filter::parse_exact(topic).is_ok(), "the caller has parsed the topic");
+        let (topic, core) = self.with(topic);
+        topic.recover(core, token, position);
+    }
+
+    /// A subscriber that waits for its answer is gone.
+    pub fn cancel(&mut self, topic: &str, token: u64, now_ms: u64) {
+        self.core.now = now_ms;
+        self.for_known([topic], |topic, core| {
+            topic.audience.waiting.retain(|waiting| waiting.token != token);
+            topic.touch(core);
+        });
+    }
+
+    /// This node has no more subscribers that were answered.
+    pub fn unfollow(&mut self, topic: &str, now_ms: u64) {
+        self.core.now = now_ms;
+        self.for_known([topic], |topic, core| {
+            topic.audience.is_there = false;
+            topic.audience.adrift = false;
+            topic.audience.delivered = None;
+            topic.touch(core);
+        });
+    }
+
+    /// This node is going to leave: [`Output::Left`] tells when nobody needs it any more. The members are told by whoever makes the views.
+    pub fn leave(&mut self, now_ms: u64) {
+        self.core.now = now_ms;
+        if self.leave == Leave::Stay {
+            self.leave = Leave::Leaving(now_ms + LEAVE_MS);
+        }
+    }
+
+    /// What this node holds of a topic.
+    #[must_use]
+    pub fn inspect(&self, topic: &str) -> Option<Inspection> {
+        let topic = self.topics[*self.by_name.get(topic)? as usize].as_ref()?;
+        let (home, is_settled) = match &topic.role {
+            Role::Home(home) => (Some(home.term), home.settled),
+            _ => (None, false),
+        };
+        let upstream = topic.upstream.as_ref().map(|upstream| (upstream.peer, upstream.is_replica()));
+        Some(Inspection {
+            home,
+            is_settled,
+            upstream,
+            outline: topic.history.outline(),
+            commit: topic.history.commit,
+            delivered: topic.audience.delivered,
+            unacked: topic.unacked.is_some(),
+            promised: topic.promised,
+        })
+    }
+
+    /// The messages of a topic that are kept here and committed.
+    #[must_use]
+    pub fn kept(&self, topic: &str) -> Vec<Run> {
+        let number = self.by_name.get(topic).copied();
+        let topic = number.and_then(|number| self.topics[number as usize].as_ref());
+        topic.map_or_else(Vec::new, |topic| topic.history.runs(topic.history.floor(), topic.history.commit))
+    }
+
+    /// Topics that have a place here.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Memory of the messages of all topics, those that wait to be stored included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let kept: usize = self.topics.iter().flatten().map(|topic| topic.history.ring.bytes()).sum();
+        kept + self.core.unacked_bytes
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.core.counters
+    }
+
+    // Within.
+
+    /// A topic by its name; it gets a place if it has none.
+    fn with(&mut self, name: &str) -> (&mut Topic, &mut Core) {
+        let number = match self.by_name.get(name) {
+            Some(number) => *number,
+            None => self.add(name),
+        };
+        let topic = self.topics[number as usize].as_mut().expect("a name has its topic");
+        (topic, &mut self.core)
+    }
+
+    fn add(&mut self, name: &str) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.topics.push(None);
+            self.topics.len() as u32 - 1
+        });
+        let name: Arc<str> = name.into();
+        let promised =
+            self.promises.remove(&rank::topic_hash(&name)).unwrap_or(Term::ZERO).max(self.promised_all);
+        let mut topic = Topic::new(&self.core, number, name.clone(), promised);
+        topic.touch(&mut self.core);
+        self.topics[number as usize] = Some(topic);
+        self.by_name.insert(name, number);
+        number
+    }
+
+    fn forget(&mut self, number: u32) {
+        let topic = self.topics[number as usize].take().expect("it was just looked at");
+        self.core.published = self.core.published.max(topic.published);
+        self.by_name.remove(&topic.name);
+        self.free.push(number);
+        self.remember_promise(topic.hash(), topic.promised);
+    }
+
+    fn remember_promise(&mut self, hash: u64, term: Term) {
+        if term == Term::ZERO {
+            return;
+        }
+        if self.promises.len() >= MAX_PROMISES {
+            self.promised_all = self.promises.values().copied().fold(self.promised_all, Term::max);
+            self.promises.clear();
+        }
+        let promised = self.promises.entry(hash).or_insert(term);
+        *promised = term.max(*promised);
+    }
+
+    fn for_known<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a str>,
+        mut act: impl FnMut(&mut Topic, &mut Core),
+    ) {
+        for name in names {
+            if let Some(number) = self.by_name.get(name) {
+                let topic = self.topics[*number as usize].as_mut().expect("a name has its topic");
+                act(topic, &mut self.core);
+            }
+        }
+    }
+
+    fn arm(&mut self, number: u32) {
+        let Some(topic) = &mut self.topics[number as usize] else { return };
+        let deadline = topic.deadline(&self.core);
+        if deadline < topic.armed {
+            topic.armed = deadline;
+            self.timers.push(Reverse((deadline, number)));
+        }
+    }
+
+    /// Answers about topics that have no place here need none: the promise is enough.
+    fn on_query(&mut self, from: NodeId, query: &Query<'_>) {
+        let mut replies = Vec::with_capacity(query.topics.len());
+        for &(name, term) in &query.topics {
+            if self.by_name.contains_key(name) {
+                let (topic, core) = self.with(name);
+                replies.push(topic.on_query(core, from, term));
+                continue;
+            }
+            let hash = rank::topic_hash(name);
+            let promised = self.promises.get(&hash).copied().unwrap_or(Term::ZERO).max(self.promised_all);
+            let home = rank::rank(hash, &self.core.ranked, self.core.me, 0).0;
+            if home != from || term < promised {
+                replies.push(Reply::Refused { promised });
+            } else {
+                self.remember_promise(hash, term);
+                replies.push(Reply::Nothing);
+            }
+        }
+        for (number, reply) in (0_u64..).zip(replies) {
+            self.core.send_reply(from, query.batch, number, |out| reply.encode(out));
+        }
+    }
+
+    fn on_query_reply(&mut self, from: NodeId, answer: QueryReply) {
+        let count = answer.replies.len() as u64;
+        let Some(about) = self.core.answered(from, answer.batch, answer.start, count) else { return };
+        for ((number, term), reply) in about.into_iter().zip(answer.replies) {
+            if let Some(topic) = &mut self.topics[number as usize] {
+                topic.on_reply(&mut self.core, from, term, reply);
+            }
+        }
+    }
+
+    fn look_whether_left(&mut self) {
+        let others_stay = self.core.ranked.iter().any(|id| *id != self.core.me);
+        let needed = |topic: &Topic| {
+            let is_follower = matches!(topic.role, Role::Follower);
+            !is_follower || topic.is_kept || topic.unacked.is_some()
+        };
+        if others_stay && self.topics.iter().flatten().any(needed) {
+            self.leave = Leave::Leaving(self.core.now + LEAVE_MS);
+        } else {
+            self.leave = Leave::Left;
+            self.core.outputs.push_back(Output::Left);
+        }
+    }
+}

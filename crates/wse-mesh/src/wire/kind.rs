@@ -66,35 +66,29 @@ kinds! {
     /// A version was missed: the speaker wants a snapshot.
     PresenceAsk = 0x22,
 
-    /// The first of the frames about topics with history, 0x30 to 0x4f: see `log::frames`.
+    /// The speaker wants to be home. The first of the frames about topics with history, 0x30 to 0x4f: see `log::frames`.
     LogQuery = 0x30,
-    /// The log that was asked for.
+    /// The logs that were asked for, or that the speaker does not agree.
     LogQueryReply = 0x31,
-    /// The speaker does not agree with being asked.
-    LogQueryRefused = 0x32,
-    /// A whole log for a replica.
+    /// A log for a replica.
     LogReplicaSync = 0x33,
-    /// One or more entries for a replica.
+    /// Entries for a replica.
     LogReplicate = 0x34,
     /// Up to where a replica holds the log.
     LogReplicaAck = 0x35,
-    /// A home lacks what lies below its floor.
-    LogBack = 0x36,
-    /// What was lacking.
-    LogBacked = 0x37,
     /// Up to where the log is committed.
     LogCommit = 0x38,
-    /// A replica lost track and wants the log again.
-    LogResync = 0x39,
+    /// The speaker is home and waits for the receiver to attach.
+    LogInvite = 0x39,
     /// The term is too old.
     LogNack = 0x3a,
-    /// The speaker wants to follow the log.
+    /// The speaker wants to follow the log, or to keep a copy.
     LogAttach = 0x3b,
     /// The log for a follower.
     LogSync = 0x3c,
     /// Committed entries for a follower.
     LogEntries = 0x3d,
-    /// The speaker follows, or is followed, no longer.
+    /// The speaker follows, or is followed, no longer; or can't be followed now.
     LogDetach = 0x3e,
     /// The speaker is home and thinks that the other should be.
     LogOffer = 0x3f,
@@ -102,7 +96,7 @@ kinds! {
     LogHeadQuery = 0x40,
     /// Yes or no.
     LogHeadReply = 0x41,
-    /// Entries that the speaker lacks, for somebody who recovers.
+    /// Entries that the speaker lacks.
     LogFetch = 0x42,
     /// These.
     LogFetched = 0x43,
