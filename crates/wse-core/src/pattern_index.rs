@@ -137,6 +137,11 @@ impl<T> PatternIndex<T> {
         self.entries[number as usize].as_mut()
     }
 
+    /// All values, in no order that means anything.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().flatten()
+    }
+
     /// The values of the patterns that mean this topic, each once, in the same order whenever the patterns are the same.
     #[must_use]
     pub fn matching(&self, topic: &str) -> Vec<&T> {

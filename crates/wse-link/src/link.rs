@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     admitted: AtomicBool,
     pub(crate) admission: Notify,
+    paused: AtomicBool,
+    resumed: Notify,
     squeeze: AtomicBool,
     /// Frames longer than this are not for the peer.
     peer_max: AtomicUsize,
@@ -74,6 +76,8 @@ impl Link {
             counters: Counters::default(),
             admitted: AtomicBool::new(false),
             admission: Notify::new(),
+            paused: AtomicBool::new(false),
+            resumed: Notify::new(),
             squeeze: AtomicBool::new(false),
             peer_max: AtomicUsize::new(MAX_FRAME),
         }))
@@ -117,6 +121,25 @@ impl Link {
 
     pub(crate) fn is_admitted(&self) -> bool {
         self.0.admitted.load(Relaxed)
+    }
+
+    /// Reads no further until [`resume`](Self::resume): its owner has no room. Frames of the batch that is being handed on still come, and
+    /// the peer, who is not heard meanwhile, is not to be blamed for that.
+    pub fn pause(&self) {
+        self.0.paused.store(true, Relaxed);
+    }
+
+    /// Reads on.
+    pub fn resume(&self) {
+        self.0.paused.store(false, Relaxed);
+        self.0.resumed.notify_one();
+    }
+
+    /// Returns when the link is not paused.
+    pub(crate) async fn until_resumed(&self) {
+        while self.0.paused.load(Relaxed) {
+            self.0.resumed.notified().await;
+        }
     }
 
     /// Whether [`frame`](Self::frame) compresses: only when the peer has said that it can undo it.

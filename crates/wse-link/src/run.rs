@@ -101,6 +101,7 @@ async fn read(
     let mut admitted = false;
     let mut turn = 0;
     loop {
+        link.until_resumed().await;
         let count = match reader.read(inbound.room()).await {
             Ok(0) => return Closed::ByPeer,
             Ok(count) => count,
@@ -121,7 +122,10 @@ async fn read(
                 owner.handle_frames(link, frames);
             });
             match batch {
-                Ok(true) => turn += inflated,
+                Ok(true) => {
+                    turn += inflated;
+                    link.until_resumed().await;
+                }
                 Ok(false) => break,
                 Err(malformed) => return malformed.into(),
             }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde_json::json;
 
+use crate::cluster::ClusterHealth;
 use crate::histories::Histories;
 use crate::shared::{Shared, random_u64};
 use crate::stats::Totals;
@@ -45,6 +46,8 @@ pub struct Health {
     pub presence_topics: usize,
     /// Users present, summed over topics.
     pub presence_total_users: usize,
+    /// What is said about the cluster.
+    pub cluster: ClusterHealth,
     /// Topics that somebody is subscribed to.
     pub topics: usize,
     /// Bytes that wait for clients, shared ones counted once.
@@ -61,6 +64,7 @@ impl Health {
         let (presence_topics, presence_total_users) =
             shared.attendance.as_ref().map_or((0, 0), |all| all.counts());
         Self {
+            cluster: shared.cluster.get().map(|cluster| cluster.health()).unwrap_or_default(),
             recovery_topics: shared.histories.as_ref().map_or(0, Histories::count),
             recovery_bytes: shared.histories.as_ref().map_or(0, Histories::bytes),
             slow_clients: laggards.now.load(Relaxed),
@@ -88,7 +92,7 @@ impl Health {
     /// The same as an object with the documented names.
     #[must_use]
     pub fn to_value(&self) -> serde_json::Value {
-        let totals = &self.totals;
+        let (totals, cluster) = (&self.totals, &self.cluster);
         json!({
             "connections": self.connections,
             "inbound_queue_depth": self.inbound_queue_depth,
@@ -99,16 +103,16 @@ impl Health {
             "recovery_enabled": self.recovery_enabled,
             "recovery_topic_count": self.recovery_topics,
             "recovery_total_bytes": self.recovery_bytes,
-            "cluster_connected": false,
-            "cluster_peer_count": 0,
-            "cluster_messages_sent": 0,
-            "cluster_messages_delivered": 0,
-            "cluster_messages_dropped": 0,
-            "cluster_bytes_sent": 0,
-            "cluster_bytes_received": 0,
-            "cluster_reconnect_count": 0,
-            "cluster_unknown_message_types": 0,
-            "cluster_dlq_size": 0,
+            "cluster_connected": cluster.peers > 0,
+            "cluster_peer_count": cluster.peers,
+            "cluster_messages_sent": cluster.sent,
+            "cluster_messages_delivered": cluster.delivered,
+            "cluster_messages_dropped": cluster.dropped,
+            "cluster_bytes_sent": cluster.bytes_out,
+            "cluster_bytes_received": cluster.bytes_in,
+            "cluster_reconnect_count": cluster.reconnects,
+            "cluster_unknown_message_types": cluster.unknown,
+            "cluster_dlq_size": cluster.letters,
             "presence_enabled": self.presence_enabled,
             "presence_topics": self.presence_topics,
             "presence_total_users": self.presence_total_users,

@@ -6,6 +6,7 @@
 mod access;
 mod busiest;
 mod clock;
+pub mod cluster;
 mod drain;
 pub mod events;
 pub mod gate;

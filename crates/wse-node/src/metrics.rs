@@ -199,16 +199,31 @@ impl Metrics {
         counters.iter().for_each(|(name, help, value)| page.counter(name, help, *value));
     }
 
-    /// At rest until nodes know each other.
     fn cluster(&self, page: &mut Page) {
-        page.gauge("wse_cluster_peers", "Other nodes that are reachable.", 0);
-        page.counter("wse_cluster_messages_sent_total", "Messages sent to other nodes.", 0);
-        page.counter(
-            "wse_cluster_messages_delivered_total",
-            "Messages of other nodes that were delivered here.",
-            0,
-        );
-        page.counter("wse_cluster_messages_dropped_total", "Messages for other nodes that were given up.", 0);
+        let cluster = &self.health.cluster;
+        page.gauge("wse_cluster_peers", "Other nodes that are reachable.", cluster.peers);
+        let counters = [
+            ("wse_cluster_messages_sent_total", "Messages sent to other nodes.", cluster.sent),
+            (
+                "wse_cluster_messages_delivered_total",
+                "Messages of other nodes that were delivered here.",
+                cluster.delivered,
+            ),
+            (
+                "wse_cluster_messages_dropped_total",
+                "Messages for other nodes that were given up.",
+                cluster.dropped,
+            ),
+            ("wse_cluster_bytes_sent_total", "Bytes sent to other nodes.", cluster.bytes_out),
+            ("wse_cluster_bytes_received_total", "Bytes received from other nodes.", cluster.bytes_in),
+            ("wse_cluster_reconnects_total", "Links to other nodes that came again.", cluster.reconnects),
+            (
+                "wse_cluster_unknown_frames_total",
+                "Frames of other nodes of a kind that this version does not know.",
+                cluster.unknown,
+            ),
+        ];
+        counters.iter().for_each(|(name, help, value)| page.counter(name, help, *value));
     }
 
     fn histograms(&self, page: &mut Page) {

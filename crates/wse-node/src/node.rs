@@ -265,6 +265,9 @@ impl Node {
         let mut threads = self.threads.lock();
         let Some(shared) = self.current.swap(None) else { return };
         shared.begin_stop();
+        if let Some(cluster) = shared.cluster.get() {
+            cluster.stop();
+        }
         for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an I/O thread had panicked");

@@ -203,8 +203,13 @@ impl Shared {
 }
 
 impl Shared {
-    /// Whether a message for a topic would be taken without waiting.
+    /// Whether a message for a topic would be taken without waiting, here and by all peers.
     pub(crate) fn has_room_for(&self, topic: Filter<'_>) -> bool {
+        self.has_local_room_for(topic) && self.peers_have_room(topic)
+    }
+
+    /// Whether it would be taken here.
+    pub(crate) fn has_local_room_for(&self, topic: Filter<'_>) -> bool {
         let audience = self.topics.audience(topic.as_str());
         audience.is_none_or(|audience| is_free(self, &audience)) || self.is_stopping()
     }
@@ -212,6 +217,9 @@ impl Shared {
     /// Publishes for a shard, which must not wait and has seen that [there is room](Self::has_room_for). The position, where the topic
     /// has history.
     pub(crate) fn publish_now(&self, topic: Filter<'_>, text: &str) -> Result<Option<Position>, Unsendable> {
+        if self.cluster.get().is_some() {
+            self.forward_now(topic, &message(self, Payload::Json(text))?);
+        }
         let Some(mut publication) = self.to_topic(topic, text)? else { return Ok(None) };
         if text.len() > COMPRESSED_BY_SHARDS {
             publication.lanes = without_compression(publication.lanes);
@@ -219,6 +227,34 @@ impl Shared {
         let squeezed = publication.squeeze();
         publication.put_now(squeezed.as_ref());
         Ok(publication.position())
+    }
+}
+
+impl Shared {
+    /// Gives a message that came from another node to those who are subscribed to its topic here (`plain`) and to a member of each of some of
+    /// its queue groups. For a thread that must not wait, and has seen that [there is room](Self::has_room_for).
+    pub(crate) fn put_from_peer(
+        &self,
+        topic: Filter<'_>,
+        message: Message<'_>,
+        plain: bool,
+        groups: &[&str],
+    ) {
+        let Some(audience) = self.topics.audience(topic.as_str()) else { return };
+        let _stopwatch = Stopwatch::start(self, &audience, 1);
+        let named = |name: &str| groups.contains(&name);
+        let bits =
+            audience.groups().iter().enumerate().filter(|(_, group)| group.group_name().is_some_and(named));
+        let picks = audience.pick_of(bits.fold(0, |bits, (at, _)| bits | 1 << at));
+        let (mut lanes, _) = plan(message.len(), if plain { audience.lanes() } else { 0 });
+        if message.len() > COMPRESSED_BY_SHARDS {
+            lanes = without_compression(lanes);
+        }
+        let shards = if plain { audience.shards() } else { 0 };
+        let to = To::Topic(audience, topic.as_str(), message, shards, picks);
+        let mut publication = Publication { shared: self, to, lanes, at_once: true, _stopwatch };
+        let squeezed = publication.squeeze();
+        publication.put_now(squeezed.as_ref());
     }
 }
 
@@ -234,7 +270,7 @@ fn check_length(shared: &Shared, len: usize) -> Result<(), Unsendable> {
     if len + MAX_SERVER_HEADER > limit { Err(Unsendable::TooLong { len, limit }) } else { Ok(()) }
 }
 
-fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Unsendable> {
+pub(crate) fn message<'a>(shared: &Shared, payload: Payload<'a>) -> Result<Message<'a>, Unsendable> {
     let message = match payload {
         Payload::Json(text) => {
             let categorised = categorise(text);

@@ -50,6 +50,10 @@ impl Server {
         &self.0
     }
 
+    pub(crate) fn owned(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
     /// The connection with this id, if the id is one of this run.
     #[must_use]
     pub fn parse_id(&self, id: &str) -> Option<ConnId> {
@@ -153,6 +157,9 @@ impl Server {
     #[must_use]
     pub fn drain(&self, close_code: u16, reason: &str, timeout: Duration) -> Draining {
         tracing::info!(clients = self.connection_count(), ?timeout, "draining");
+        if let Some(cluster) = self.0.cluster.get() {
+            cluster.leave();
+        }
         Draining::begin(&self.0, close_code, reason, timeout)
     }
 

@@ -16,6 +16,7 @@ use wse_core::rate::Rate;
 use wse_core::websocket::upgrade::Policy;
 
 use crate::clock::Clock;
+use crate::cluster::ClusterSlot;
 use crate::drain::Drains;
 use crate::events::Events;
 use crate::histories::Histories;
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) broadcasts: Histogram,
     pub(crate) drains: Arc<Drains>,
     pub(crate) stopping: AtomicBool,
+    /// The cluster that this node is part of.
+    pub(crate) cluster: ClusterSlot,
     gate: Gate,
 }
 
@@ -138,6 +141,7 @@ impl Shared {
             broadcasts: Histogram::default(),
             drains: Arc::default(),
             stopping: AtomicBool::new(false),
+            cluster: ClusterSlot::default(),
             gate: Gate::default(),
         }
     }

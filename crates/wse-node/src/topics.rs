@@ -14,8 +14,10 @@ use wse_core::acl::Acl;
 use wse_core::keyed::Keyed;
 use wse_core::pattern_index::PatternIndex;
 use wse_core::topic::Filter;
+use wse_mesh::interest::Interest;
 
 use crate::busiest::Busiest;
+use crate::cluster::Interests;
 use crate::squeeze::{Lane, Wire};
 use groups::Group;
 
@@ -70,7 +72,12 @@ impl Channel {
 
     /// Whether it is the queue group of this name.
     pub(crate) fn is_group(&self, name: &str) -> bool {
-        self.group.as_ref().is_some_and(|group| &*group.name == name)
+        self.group_name() == Some(name)
+    }
+
+    /// The name of the queue group, if it is one.
+    pub(crate) fn group_name(&self) -> Option<&str> {
+        self.group.as_ref().map(|group| &*group.name)
     }
 
     fn add(&self, shard: usize, wire: Wire) {
@@ -231,6 +238,8 @@ impl Pattern {
 
 #[derive(Debug, Default)]
 struct Tables {
+    /// Who tells other nodes what has receivers here, once there are others.
+    cluster: Option<Arc<Interests>>,
     last_id: u64,
     /// Topics with subscribers of their own; the first channel of each audience is the topic's.
     topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
@@ -387,6 +396,18 @@ impl Topics {
         self.tables.read().topics.len()
     }
 
+    /// From here on the cluster is told what has receivers here; what has some already is told at once.
+    pub(crate) fn join_cluster(&self, interests: &Arc<Interests>) {
+        let mut tables = self.tables.write();
+        tables.cluster = Some(interests.clone());
+        let topics = tables.topics.values().map(|audience| &audience.channels[0]);
+        topics
+            .chain(tables.groups.values().flatten())
+            .for_each(|channel| tables.tell(channel, Interests::add));
+        let patterns = tables.patterns.values().filter_map(|pattern| pattern.channels().next());
+        patterns.for_each(|channel| tables.tell(channel, Interests::add));
+    }
+
     /// Counts one more subscriber on a shard. From now on publishers write to that shard's inbox.
     pub(crate) fn subscribe(
         &self,
@@ -413,6 +434,7 @@ impl Topics {
         let audience = tables.build(Some(channel.clone()), topic, self.state.load(Relaxed));
         tables.topics.insert(topic.into(), audience);
         tables.remembered.remove(topic);
+        tables.tell(&channel, Interests::add);
         channel
     }
 
@@ -421,10 +443,14 @@ impl Topics {
         if let Some(channel) = known.and_then(|pattern| pattern.channel(part)) {
             return channel.clone();
         }
-        if known.is_none() {
+        let is_first = known.is_none();
+        if is_first {
             tables.patterns.insert(name, Pattern::default());
         }
         let channel = Channel::new(tables.next_id(), name, part.cloned(), self.shards);
+        if is_first {
+            tables.tell(&channel, Interests::add);
+        }
         let pattern = tables.patterns.get_mut(name).expect("just looked up or added");
         match part {
             None => pattern.whole = Some(channel.clone()),
@@ -452,6 +478,7 @@ impl Topics {
             return;
         }
         if channel.group.is_some() {
+            tables.tell(channel, Interests::remove);
             if let Some(groups) = tables.groups.get_mut(&channel.name) {
                 groups.retain(|group| group.id != channel.id);
                 if groups.is_empty() {
@@ -465,6 +492,7 @@ impl Topics {
             .is_some_and(|audience| audience.channels[0].id == channel.id)
         {
             tables.topics.remove(&channel.name);
+            tables.tell(channel, Interests::remove);
             self.busiest.forget(channel);
         } else if let Some(pattern) = tables.patterns.get_mut(&channel.name) {
             match &channel.part {
@@ -475,6 +503,7 @@ impl Topics {
             }
             if pattern.channels().next().is_none() {
                 tables.patterns.remove(&channel.name);
+                tables.tell(channel, Interests::remove);
             }
             self.change_patterns(&mut tables);
         }
@@ -482,6 +511,14 @@ impl Topics {
 }
 
 impl Tables {
+    /// Tells the cluster of a channel that has come or gone. Under the lock of the tables, so that it hears both in order.
+    fn tell(&self, channel: &Channel, tell: fn(&Interests, &Interest<'_>)) {
+        let Some(cluster) = &self.cluster else { return };
+        if let Some(interest) = interest_in(channel) {
+            tell(cluster, &interest);
+        }
+    }
+
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
@@ -499,6 +536,15 @@ impl Tables {
     fn build(&self, own: Option<Arc<Channel>>, topic: &str, state: u64) -> Arc<Audience> {
         let channels = own.into_iter().chain(self.matching(topic).into_iter().cloned());
         Audience::new(topic, channels, self.groups_of(topic), state)
+    }
+}
+
+/// What the cluster is told of a channel.
+fn interest_in(channel: &Channel) -> Option<Interest<'_>> {
+    let filter = Filter::parse(&channel.name).ok()?;
+    match channel.group_name() {
+        Some(name) => Interest::in_group(filter, name),
+        None => Some(Interest::of(filter)),
     }
 }
 

@@ -124,6 +124,12 @@ impl Exchange {
         self.own.remove(interest);
     }
 
+    /// The version of all that this node has receivers of now.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version(self.own.version())
+    }
+
     /// Whether every peer with a link sends what was added up to a version.
     #[must_use]
     pub fn acknowledged(&self, version: Version) -> bool {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wse_core::queue_group::place_of_turn;
 
 use super::{Audience, Channel, Topics};
+use crate::cluster::Interests;
 use crate::squeeze::Wire;
 
 /// A topic has at most so many queue groups: one bit for each.
@@ -115,6 +116,7 @@ impl Topics {
         let channel = Channel::new_group(id, topic, name, self.shards);
         channel.add(shard, wire);
         tables.groups.entry(topic.into()).or_default().push(channel.clone());
+        tables.tell(&channel, Interests::add);
         self.change_patterns(&mut tables);
         Some(channel)
     }
@@ -123,6 +125,13 @@ impl Topics {
     pub(crate) fn group(&self, topic: &str, name: &str) -> Option<Arc<Channel>> {
         let tables = self.tables.read();
         tables.groups.get(topic)?.iter().find(|channel| channel.is_group(name)).cloned()
+    }
+
+    /// The names of a topic's groups.
+    pub(crate) fn group_names(&self, topic: &str) -> Vec<String> {
+        let tables = self.tables.read();
+        let groups = tables.groups.get(topic).map_or(&[][..], Vec::as_slice);
+        groups.iter().filter_map(|group| group.group_name().map(str::to_owned)).collect()
     }
 
     /// The ids of all groups of a topic.

@@ -1,5 +1,6 @@
 //! `RustWSEServer`: each method converts, calls the node, converts.
 
+mod cluster;
 mod hearing;
 mod sending;
 mod topics;

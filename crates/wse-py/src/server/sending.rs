@@ -100,7 +100,7 @@ impl RustWSEServer {
         Ok(())
     }
 
-    /// Publishes text to the subscribers of a topic on this node. On a single node this is the same as `broadcast`.
+    /// Publishes text to the subscribers of a topic on this node. Outside of a cluster this is the same as `broadcast`.
     ///
     /// Returns:
     ///     As `broadcast`.
@@ -119,11 +119,11 @@ impl RustWSEServer {
         Ok(deliver(py, server.to_topic(topic, text).map_err(arg::unsendable)?))
     }
 
-    /// Publishes text to the subscribers of a topic. A JSON object without a category `c` gets one.
+    /// Publishes text to the subscribers of a topic, in a cluster those of all nodes. A JSON object without a category `c` gets one.
     ///
     /// With history (`recovery_enabled`) it is stamped in front of everything else with topic, epoch and offset (`tp`, `e`, `o`) and kept; text
     /// that is no JSON object is kept without a stamp. Waits, with the GIL released, while the I/O threads are behind or most
-    /// subscribers are.
+    /// subscribers are, or while the queue to another node is full; a node that takes nothing for a second loses it (`get_cluster_dlq_entries`).
     ///
     /// Args:
     ///     topic: 1-255 bytes of UTF-8 without control characters and wildcards.
@@ -150,7 +150,14 @@ impl RustWSEServer {
             return Err(PyValueError::new_err(format!("wait must be 'local' or 'stored', got {wait:?}")));
         }
         arg::seconds("timeout", timeout)?;
-        self.broadcast_local(py, topic, message)
+        let text = arg::text("message", message)?;
+        let topic = arg::topic(topic)?;
+        let Some(server) = self.node.server() else { return Ok(None) };
+        let position = deliver(py, server.to_topic(topic, text).map_err(arg::unsendable)?);
+        if let Some(forwarding) = server.forward(topic, text).map_err(arg::unsendable)? {
+            py.release(|| forwarding.finish());
+        }
+        Ok(position)
     }
 
     /// Publishes many messages to one topic, in order; far cheaper than a call for each.
@@ -172,7 +179,16 @@ impl RustWSEServer {
         let texts =
             held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
         let Some(server) = self.node.server() else { return Ok(None) };
-        let last = py.release(|| server.publish_many(topic, &texts)).map_err(arg::unsendable)?;
+        let last = py.release(|| {
+            let last = server.publish_many(topic, &texts)?;
+            for text in &texts {
+                if let Some(forwarding) = server.forward(topic, text)? {
+                    forwarding.finish();
+                }
+            }
+            Ok(last)
+        });
+        let last = last.map_err(arg::unsendable)?;
         Ok(last.map(Position))
     }
 }

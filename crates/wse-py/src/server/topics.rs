@@ -25,10 +25,12 @@ impl RustWSEServer {
     ///         not present by them; beyond presence_max_members neither.
     ///     queue_group: Makes the connection a member of this group of each topic rather than a subscriber: each message goes to one member of
     ///         the group. 1-255 bytes of UTF-8 without control characters. Patterns have no groups.
-    ///     timeout: Seconds to wait for other nodes; there are none.
+    ///     timeout: Seconds to wait until all other nodes that are reachable know, in a cluster; 0 does not wait. Only the first subscriber of
+    ///         a topic on this node has to.
     ///
     /// Returns:
-    ///     {"subscribed": [...], "refused": {topic: reason}, "confirmed": True}
+    ///     {"subscribed": [...], "refused": {topic: reason}, "confirmed": bool}. Not confirmed means that `timeout` ran out first: messages of
+    ///     this node arrive, and those of others as soon as they know.
     ///
     /// Raises:
     ///     TypeError: `topics` is not a list of str, or the presence data have no JSON form.
@@ -46,7 +48,8 @@ impl RustWSEServer {
     ) -> PyResult<Bound<'py, PyDict>> {
         let presence = presence_data.map(|data| self.presence_text("presence_data", data)).transpose()?;
         arg::queue_group(queue_group, presence.is_some())?;
-        arg::seconds("timeout", timeout)?;
+        let timeout = arg::seconds("timeout", timeout)?;
+        let mut confirmed = true;
         let topics = arg::topic_list(topics)?;
         let filters =
             parse_filters(&topics).map_err(|(at, error)| arg::topic_error("topic", &topics[at], error))?;
@@ -62,7 +65,9 @@ impl RustWSEServer {
                     let group = queue_group;
                     let wish = |filter: &_| Wish { filter: *filter, from: From::Now, presence, group };
                     let wishes: Vec<Wish<'_>> = filters.iter().map(wish).collect();
-                    server.subscribe(conn, &wishes)
+                    let result = server.subscribe(conn, &wishes);
+                    confirmed = result.subscribed.is_empty() || server.confirm_subscriptions(timeout);
+                    result
                 });
                 (result.subscribed, result.refused)
             }
@@ -78,7 +83,7 @@ impl RustWSEServer {
             reasons.set_item(topic, reason)?;
         }
         out.set_item("refused", reasons)?;
-        out.set_item("confirmed", true)?;
+        out.set_item("confirmed", confirmed)?;
         Ok(out)
     }
 

@@ -1,0 +1,118 @@
+//! What this node and the others have receivers of, for all threads.
+//!
+//! The lock is held for microseconds and is the innermost of all but those of links. Whoever changes something under it leaves the frames that
+//! follow to the cluster's thread, which is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use tokio::sync::Notify;
+use wse_mesh::ids::NodeId;
+use wse_mesh::interest::{Exchange, Interest, Limits, Route, Version};
+
+/// Routes that are remembered before all are forgotten.
+const REMEMBERED: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Interests {
+    exchange: Mutex<Exchange>,
+    /// What was true of routes: each is good as long as this stands.
+    generation: AtomicU64,
+    routes: RwLock<HashMap<Box<str>, Remembered, RandomState>>,
+    confirmed: Mutex<Version>,
+    confirmation: Condvar,
+    /// Tells the cluster's thread that there is something to say.
+    pub(super) news: Notify,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    generation: u64,
+    route: Arc<Route>,
+}
+
+impl Interests {
+    pub(super) fn new(me: NodeId, seed: u64) -> Self {
+        Self {
+            exchange: Mutex::new(Exchange::new(me, Limits::default(), seed)),
+            generation: AtomicU64::new(0),
+            routes: RwLock::default(),
+            confirmed: Mutex::default(),
+            confirmation: Condvar::new(),
+            news: Notify::new(),
+        }
+    }
+
+    /// The first receiver of something has come.
+    pub(crate) fn add(&self, interest: &Interest<'_>) {
+        self.exchange.lock().add(interest);
+        self.news.notify_one();
+    }
+
+    /// The last receiver of something is gone.
+    pub(crate) fn remove(&self, interest: &Interest<'_>) {
+        self.exchange.lock().remove(interest);
+        self.news.notify_one();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
+        self.exchange.lock()
+    }
+
+    /// Where messages of a topic go.
+    pub(super) fn route(&self, topic: &str) -> Arc<Route> {
+        let generation = self.generation.load(Ordering::Acquire);
+        if let Some(known) = self.routes.read().get(topic)
+            && known.generation == generation
+        {
+            return known.route.clone();
+        }
+        let exchange = self.exchange.lock();
+        // The generation that was told, which may be behind the table: then the route is looked up once more, and no older one is kept.
+        let generation = self.generation.load(Ordering::Acquire);
+        let route = Arc::new(exchange.table().route(topic));
+        drop(exchange);
+        let mut routes = self.routes.write();
+        if routes.len() >= REMEMBERED {
+            routes.clear();
+        }
+        routes.insert(topic.into(), Remembered { generation, route: route.clone() });
+        route
+    }
+
+    /// Routes that were asked for before may be wrong.
+    pub(super) fn changed(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// All that was added up to a version is in force everywhere.
+    pub(super) fn confirm(&self, version: Version) {
+        let mut confirmed = self.confirmed.lock();
+        *confirmed = version.max(*confirmed);
+        self.confirmation.notify_all();
+    }
+
+    /// Waits until every peer with a link sends what this node has receivers of now; false if that took too long.
+    pub(super) fn wait_for_confirmation(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let version = {
+            let exchange = self.exchange.lock();
+            let version = exchange.version();
+            if exchange.acknowledged(version) {
+                return true;
+            }
+            version
+        };
+        let mut confirmed = self.confirmed.lock();
+        while *confirmed < version {
+            if self.confirmation.wait_until(&mut confirmed, deadline).timed_out() {
+                return *confirmed >= version;
+            }
+        }
+        true
+    }
+}

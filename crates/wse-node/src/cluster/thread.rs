@@ -1,0 +1,408 @@
+//! The cluster's thread: it runs the links, tells the machines what comes, and does what they say.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::task::{LocalSet, spawn_local};
+use wse_link::{Class, Closed, Failure, Frame, Link, Owner, Port};
+use wse_mesh::ids::{NodeId, Session};
+use wse_mesh::interest::{Note, Output as InterestOutput};
+use wse_mesh::members::{DIAL_MS, DialFailure, Level, Members, Output, Terms};
+use wse_mesh::view::Standing;
+use wse_mesh::wire::hello::ZSTD;
+use wse_mesh::wire::{Address, Kind, Malformed};
+
+use super::{Cluster, Dialler};
+use crate::shared::Shared;
+
+/// How long a link that is closed here may take to write what it has.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How often it is looked whether there is room for a peer whose messages found none.
+const LOOK: Duration = Duration::from_millis(1);
+/// How often a peer that is not read is said to be heard: it may be talking.
+const HEARD_MS: u64 = 500;
+/// Threads that resolve names.
+const RESOLVERS: usize = 4;
+
+/// All that the thread begins with.
+pub(super) struct Start {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) members: Members,
+    pub(super) links: wse_link::Config,
+    pub(super) port: Port,
+}
+
+impl Start {
+    pub(super) fn run(self) {
+        if let Err(error) = self.try_run() {
+            tracing::error!(%error, "the cluster's thread ends: this node is alone from now on");
+        }
+    }
+
+    fn try_run(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(RESOLVERS)
+            .build()?;
+        let tasks = LocalSet::new();
+        let ended = tasks.block_on(&runtime, async move {
+            let core = Core::new(self.shared, self.cluster, self.members);
+            let links = Dialler::new(self.links, core.clone());
+            links.accept(self.port)?;
+            *core.dialler.borrow_mut() = Some(links);
+            core.serve().await;
+            core.end().await;
+            io::Result::Ok(())
+        });
+        drop(tasks);
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+/// A message that found no room.
+type Waiting = (String, Vec<u8>);
+
+/// What the thread has of its own. Nothing here is called from within itself, so each borrow ends before the next begins.
+struct Core {
+    this: Weak<Core>,
+    shared: Arc<Shared>,
+    cluster: Arc<Cluster>,
+    members: RefCell<Members>,
+    links: RefCell<HashMap<Session, Link>>,
+    /// The peers whose link counts.
+    peers: RefCell<HashMap<Session, NodeId>>,
+    /// Peers that had a link before.
+    known: RefCell<hashbrown::HashSet<NodeId>>,
+    /// Messages of peers that found no room; their links are paused.
+    waiting: RefCell<HashMap<Session, VecDeque<Waiting>>>,
+    dialler: RefCell<Option<Dialler>>,
+    /// When the loop looks again at the latest.
+    wakes_at_ms: Cell<u64>,
+    left: Cell<bool>,
+}
+
+impl Core {
+    fn new(shared: Arc<Shared>, cluster: Arc<Cluster>, members: Members) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            shared,
+            cluster,
+            members: RefCell::new(members),
+            links: RefCell::default(),
+            peers: RefCell::default(),
+            known: RefCell::default(),
+            waiting: RefCell::default(),
+            dialler: RefCell::default(),
+            wakes_at_ms: Cell::new(0),
+            left: Cell::new(false),
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.shared.clock.now_ms()
+    }
+
+    /// Looks at the timers and at what other threads want until the cluster stops.
+    async fn serve(&self) {
+        while !self.cluster.stopping.load(Relaxed) {
+            let now_ms = self.now_ms();
+            if self.cluster.leaving.load(Relaxed) && !self.left.replace(true) {
+                self.members.borrow_mut().leave(now_ms);
+            }
+            self.members.borrow_mut().handle_timeout(now_ms);
+            self.cluster.interests.lock().handle_timeout(now_ms);
+            self.settle();
+            let at_ms = self.next_ms();
+            self.wakes_at_ms.set(at_ms);
+            let rest = Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
+            let _ = tokio::time::timeout(rest, self.cluster.interests.news.notified()).await;
+            self.wakes_at_ms.set(0);
+        }
+    }
+
+    fn next_ms(&self) -> u64 {
+        let members = self.members.borrow().poll_timeout();
+        let interests = self.cluster.interests.lock().poll_timeout();
+        let latest = self.now_ms() + 1000;
+        members.into_iter().chain(interests).fold(latest, u64::min)
+    }
+
+    /// Says goodbye, and waits until it is heard.
+    async fn end(&self) {
+        self.members.borrow_mut().shutdown(self.now_ms());
+        self.settle();
+        self.dialler.borrow().iter().for_each(Dialler::stop_accepting);
+        let deadline = tokio::time::Instant::now() + FAREWELL;
+        while !self.links.borrow().is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
+        self.dialler.borrow_mut().take();
+        self.cluster.links.write().clear();
+    }
+
+    /// Does what the machines want.
+    fn settle(&self) {
+        let mut is_status_new = false;
+        loop {
+            let output = self.members.borrow_mut().poll_output();
+            match output {
+                None => break,
+                Some(Output::Dial { address }) => self.dial(address),
+                Some(Output::Send { session, kind, payload }) => self.send(session, kind, &payload),
+                Some(Output::Close { session, why }) => {
+                    tracing::debug!(session = session.0, ?why, "a link to another node is closed");
+                    if let Some(link) = self.links.borrow().get(&session) {
+                        link.close(FAREWELL);
+                    }
+                }
+                Some(Output::Up { id, session, terms }) => self.up(id, session, terms),
+                Some(Output::Down { id, session }) => self.down(id, session),
+                Some(Output::Changed) => self.look_for_dead(),
+                Some(Output::Note { level, text }) => match level {
+                    Level::Debug => tracing::debug!("{text}"),
+                    Level::Info => tracing::info!("{text}"),
+                    Level::Warn => tracing::warn!("{text}"),
+                },
+            }
+            is_status_new = true;
+        }
+        self.settle_interests();
+        if is_status_new {
+            self.cluster.keep_status(&self.members.borrow(), &self.links.borrow(), self.now_ms());
+        }
+        if self.next_ms() < self.wakes_at_ms.get() {
+            self.cluster.interests.news.notify_one();
+        }
+    }
+
+    fn settle_interests(&self) {
+        let interests = &self.cluster.interests;
+        let mut exchange = interests.lock();
+        while let Some(output) = exchange.poll_output() {
+            match output {
+                InterestOutput::Changed { generation } => interests.changed(generation),
+                InterestOutput::Send { session, kind, payload, .. } => self.send(session, kind, &payload),
+                InterestOutput::Confirmed(version) => interests.confirm(version),
+                InterestOutput::Note(Note::TooLarge(peer)) => {
+                    tracing::warn!(%peer, "a peer has too many subscriptions to be remembered: it is sent everything");
+                }
+            }
+        }
+    }
+
+    fn send(&self, session: Session, kind: Kind, payload: &[u8]) {
+        if let Some(link) = self.links.borrow().get(&session) {
+            // One that has no room for control frames closes itself.
+            let _ = link.frame(Class::Control, kind as u8, "", payload);
+        }
+    }
+
+    fn dial(&self, address: Address) {
+        let (Some(this), Some(dialler)) = (self.this.upgrade(), self.dialler.borrow().clone()) else {
+            return;
+        };
+        spawn_local(async move {
+            let dialled = dialler.dial(&address.to_string(), Duration::from_millis(DIAL_MS)).await;
+            let now_ms = this.now_ms();
+            match dialled {
+                Ok(link) => {
+                    let about = link.about();
+                    let mut members = this.members.borrow_mut();
+                    members.handle_dialled(link.session(), &address, about.local, about.remote, now_ms);
+                }
+                Err(error) => {
+                    tracing::debug!(%address, %error, "another node was not reached");
+                    let failure = match error.failure {
+                        Failure::Refused => DialFailure::Refused,
+                        Failure::Name | Failure::Unreachable => DialFailure::Unreachable,
+                        Failure::Timeout => DialFailure::Timeout,
+                        Failure::Denied => DialFailure::Denied,
+                    };
+                    this.members.borrow_mut().handle_dial_failed(&address, failure, now_ms);
+                }
+            }
+            this.settle();
+        });
+    }
+
+    fn up(&self, id: NodeId, session: Session, terms: Terms) {
+        let Some(link) = self.links.borrow().get(&session).cloned() else { return };
+        link.admit(terms.max_frame);
+        link.set_compress(terms.capabilities & ZSTD != 0);
+        if !self.known.borrow_mut().insert(id) {
+            self.cluster.counts.reconnects.fetch_add(1, Relaxed);
+        }
+        let index = self.cluster.interests.lock().handle_up(id, session);
+        let Ok(index) = index else {
+            tracing::warn!(peer = %id, "there are more than 64 other nodes: this one is sent nothing");
+            return;
+        };
+        self.peers.borrow_mut().insert(session, id);
+        let mut links = self.cluster.links.write();
+        if links.len() <= index.get() {
+            links.resize(index.get() + 1, None);
+        }
+        links[index.get()] = Some((id, link));
+    }
+
+    fn down(&self, id: NodeId, session: Session) {
+        self.peers.borrow_mut().remove(&session);
+        self.waiting.borrow_mut().remove(&session);
+        let mut exchange = self.cluster.interests.lock();
+        let index = exchange.index_of(id);
+        exchange.handle_down(id, session);
+        drop(exchange);
+        let mut links = self.cluster.links.write();
+        if let Some(place) = index.and_then(|index| links.get_mut(index.get()))
+            && place.as_ref().is_some_and(|(_, link)| link.session() == session)
+        {
+            *place = None;
+        }
+    }
+
+    fn look_for_dead(&self) {
+        let members = self.members.borrow();
+        let mut exchange = self.cluster.interests.lock();
+        for member in members.view().members.iter().filter(|member| member.standing == Standing::Dead) {
+            exchange.handle_dead(member.id);
+            self.known.borrow_mut().remove(&member.id);
+        }
+    }
+
+    /// Hands a frame to the machine that it is for.
+    fn handle_frame(&self, link: &Link, frame: &Frame<'_>) -> Result<(), Malformed> {
+        use Kind::{InterestAck, InterestAsk, InterestDigest, Resync, Sub, Unsub};
+        let session = link.session();
+        match Kind::from_byte(frame.header.kind) {
+            Some(Kind::Msg) => self.handle_message(link, frame),
+            Some(kind @ (Sub | Unsub | Resync | InterestAck | InterestDigest | InterestAsk)) => {
+                match self.peers.borrow().get(&session) {
+                    Some(peer) => {
+                        self.cluster.interests.lock().handle_frame(*peer, session, kind, frame.payload)
+                    }
+                    None => Ok(()),
+                }
+            }
+            Some(kind) => {
+                // What is wrong with it is seen to by the machine.
+                let _ = self.members.borrow_mut().handle_frame(session, kind, frame.payload, self.now_ms());
+                self.settle();
+                Ok(())
+            }
+            None => {
+                self.cluster.counts.unknown.fetch_add(1, Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_message(&self, link: &Link, frame: &Frame<'_>) -> Result<(), Malformed> {
+        let session = link.session();
+        if !self.peers.borrow().contains_key(&session) {
+            return Ok(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        let line = waiting.get_mut(&session);
+        if line.is_none() && self.cluster.deliver(&self.shared, frame.topic, frame.payload)? {
+            return Ok(());
+        }
+        let message = (frame.topic.to_owned(), frame.payload.to_vec());
+        match line {
+            Some(line) => line.push_back(message),
+            None => {
+                waiting.insert(session, VecDeque::from([message]));
+                link.pause();
+                if let Some(this) = self.this.upgrade() {
+                    spawn_local(this.wait_for_room(link.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what found no room when there is some again, and then reads on.
+    async fn wait_for_room(self: Rc<Self>, link: Link) {
+        let session = link.session();
+        let mut heard_ms = 0;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now_ms = self.now_ms();
+            if now_ms >= heard_ms + HEARD_MS {
+                heard_ms = now_ms;
+                self.members.borrow_mut().handle_heard(session, now_ms);
+                self.settle();
+            }
+            let Some(mut line) = self.waiting.borrow_mut().remove(&session) else { break };
+            let mut malformed = None;
+            while let Some((topic, payload)) = line.front() {
+                match self.cluster.deliver(&self.shared, topic, payload) {
+                    Ok(true) => drop(line.pop_front()),
+                    Ok(false) => break,
+                    Err(error) => {
+                        malformed = Some(error);
+                        break;
+                    }
+                }
+            }
+            if let Some(error) = malformed {
+                self.refuse(session, error);
+                break;
+            }
+            if line.is_empty() {
+                break;
+            }
+            self.waiting.borrow_mut().insert(session, line);
+        }
+        link.resume();
+    }
+
+    fn refuse(&self, session: Session, malformed: Malformed) {
+        self.members.borrow_mut().handle_malformed(session, malformed, self.now_ms());
+        self.settle();
+    }
+}
+
+impl Owner for Core {
+    fn handle_connected(&self, link: &Link) {
+        self.links.borrow_mut().insert(link.session(), link.clone());
+        let about = link.about();
+        if about.dialled.is_none() {
+            let now_ms = self.now_ms();
+            self.members.borrow_mut().handle_accepted(link.session(), about.remote, about.local, now_ms);
+            self.settle();
+        }
+    }
+
+    fn handle_frames(&self, link: &Link, frames: &[Frame<'_>]) {
+        for frame in frames {
+            if let Err(malformed) = self.handle_frame(link, frame) {
+                self.refuse(link.session(), malformed);
+                return;
+            }
+        }
+        self.members.borrow_mut().handle_heard(link.session(), self.now_ms());
+        self.settle();
+    }
+
+    fn handle_closed(&self, link: &Link, why: &Closed) {
+        tracing::debug!(remote = %link.about().remote, %why, "a link to another node has ended");
+        let counters = link.counters();
+        self.cluster.counts.bytes_in.fetch_add(counters.bytes_in.load(Relaxed), Relaxed);
+        self.cluster.counts.bytes_out.fetch_add(counters.bytes_out.load(Relaxed), Relaxed);
+        let now_ms = self.now_ms();
+        if let Closed::Malformed(malformed) = why {
+            self.members.borrow_mut().handle_malformed(link.session(), *malformed, now_ms);
+        }
+        self.members.borrow_mut().handle_closed(link.session(), now_ms);
+        self.links.borrow_mut().remove(&link.session());
+        self.settle();
+    }
+}
