@@ -159,3 +159,18 @@ fn a_node_that_has_shut_down_says_so_and_nothing_more() {
     let late = node.accept();
     assert_eq!(node.said(), [Output::Close { session: late, why: Why::Shutdown }]);
 }
+
+#[test]
+fn a_link_that_is_silent_is_closed_though_its_node_is_heard_on_another() {
+    let mut node = Node::new(config());
+    let counts = node.link(LOW);
+    node.pass(3_000, &[counts]);
+    node.members.handle_heard(counts, node.now);
+    let waits = node.meet(LOW, 78);
+    node.said();
+    node.pass(7_990, &[waits]);
+    assert_eq!(closed(&node.said()), [], "each has its time");
+    node.pass(10, &[waits]);
+    assert_eq!(closed(&node.said())[0], (counts, Why::Silent));
+    assert_eq!(node.standing(LOW), Some(Standing::Suspect), "its memory is there");
+}
