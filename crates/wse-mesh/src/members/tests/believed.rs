@@ -204,16 +204,27 @@ fn a_hello_with_the_address_of_another_proves_it_dead_if_it_has_no_link_or_does_
     }
 }
 
-#[test]
-fn one_that_is_doubted_and_loses_its_link_is_dead() {
+/// `HIGH` has a link that counts and one that waits, and another has come with its address.
+fn doubted() -> (Node, Session) {
     let mut node = Node::new(config());
     let high = node.link(HIGH);
+    node.meet(HIGH, 78);
     let session = node.accept();
     let mut new = hello(NodeId(901), 7);
     new.address = hello(HIGH, 0).address;
     node.tell(session, Kind::Hello, &new.encode());
+    (node, high)
+}
+
+#[test]
+fn one_that_is_doubted_and_loses_its_link_is_dead() {
+    let (mut node, high) = doubted();
     node.members.handle_closed(high, node.now);
     assert_eq!(node.standing(HIGH), Some(Standing::Dead));
+    let (mut node, _) = doubted();
+    node.said();
+    node.members.shutdown(node.now);
+    assert_eq!(closed(&node.said()).len(), 3, "each link is closed once");
 }
 
 #[test]
