@@ -217,6 +217,8 @@ impl Members {
         if !self.is_shut {
             self.watch_members();
             self.watch_links();
+            // The last link of one that is long dead may just have gone.
+            self.watch_members();
             self.tell_one();
         }
         self.settle();
