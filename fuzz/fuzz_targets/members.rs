@@ -95,8 +95,8 @@ fn step(input: &mut Unstructured<'_>, ledger: &mut Ledger) -> Result<()> {
             // Who sends it stays connected or not; the frame is malformed or not.
             let _ = members.handle_frame(session, kind, &payload, now);
         }
-        11 => {
-            let session = Session(1 + u64::from(input.arbitrary::<u8>()?) % ledger.links.max(1));
+        11 if ledger.links > 0 => {
+            let session = Session(1 + u64::from(input.arbitrary::<u8>()?) % ledger.links);
             members.handle_closed(session, now);
             ledger.closed.insert(session);
         }

@@ -27,6 +27,8 @@ pub(super) struct Target {
     pub(super) id: Option<NodeId>,
     /// A dial is under way.
     pub(super) dialling: bool,
+    /// It is forgotten as soon as that dial is answered.
+    is_given_up: bool,
     /// Failures since it was last well.
     tries: u32,
     /// Not dialled before.
@@ -60,7 +62,8 @@ impl Book {
 
     /// Somebody is there, or is told to be.
     pub(super) fn put(&mut self, address: &Address, id: NodeId) {
-        self.targets.entry(address.clone()).or_default().id = Some(id);
+        let target = self.targets.entry(address.clone()).or_default();
+        (target.id, target.is_given_up) = (Some(id), false);
     }
 
     /// Whoever is found at a known address.
@@ -70,9 +73,15 @@ impl Book {
         }
     }
 
-    /// Somebody is not there any more.
+    /// Somebody is not there any more. While a dial is under way its address is kept, so that there is no second one beside it.
     pub(super) fn take(&mut self, address: &Address, id: NodeId) {
-        if self.targets.get(address).is_some_and(|target| !target.configured && target.id == Some(id)) {
+        let Some(target) = self.targets.get_mut(address) else { return };
+        if target.configured || target.id != Some(id) {
+            return;
+        }
+        if target.dialling {
+            (target.id, target.is_given_up) = (None, true);
+        } else {
             self.targets.remove(address);
         }
     }
@@ -96,8 +105,10 @@ impl Book {
 
     /// The dial has an answer.
     pub(super) fn answered(&mut self, address: &Address) {
-        if let Some(target) = self.targets.get_mut(address) {
-            target.dialling = false;
+        let Some(target) = self.targets.get_mut(address) else { return };
+        target.dialling = false;
+        if target.is_given_up {
+            self.targets.remove(address);
         }
     }
 

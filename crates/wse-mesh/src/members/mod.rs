@@ -217,6 +217,8 @@ impl Members {
         if !self.is_shut {
             self.watch_members();
             self.watch_links();
+            // The last link of one that is long dead may just have gone.
+            self.watch_members();
             self.tell_one();
         }
         self.settle();
@@ -244,7 +246,9 @@ impl Members {
             self.joining_until_ms = None;
             let sessions: Vec<Session> = self.links.keys().copied().collect();
             for session in sessions {
-                if self.links[&session].other.is_some() {
+                // One that is closed may take others with it.
+                let Some(link) = self.links.get(&session) else { continue };
+                if link.other.is_some() {
                     self.send(session, Kind::Shutdown, Vec::new());
                 }
                 self.close(session, Why::Shutdown);

@@ -172,3 +172,85 @@ fn one_that_others_reach_and_this_node_does_not_stays_dead_however_long_they_tel
     node.pass(3_700_000, &[low]);
     assert_eq!(node.standing(HIGH), None, "an hour after the last news it is forgotten");
 }
+
+#[test]
+fn a_hello_with_the_address_of_another_proves_it_dead_if_it_has_no_link_or_does_not_answer() {
+    for answers in [false, true] {
+        let mut node = Node::new(config());
+        let (low, high) = (node.link(LOW), node.link(HIGH));
+        node.members.handle_closed(low, node.now);
+        node.said();
+        for id in [LOW, HIGH] {
+            let session = node.accept();
+            let mut new = hello(NodeId(id.0 + 1), 7);
+            new.address = hello(id, 0).address;
+            node.tell(session, Kind::Hello, &new.encode());
+        }
+        assert_eq!(node.standing(LOW), Some(Standing::Dead), "it had no link");
+        assert_eq!(node.standing(HIGH), Some(Standing::Alive), "it is asked");
+        assert_eq!(
+            sent(&node.said(), Kind::Ping).iter().map(|(session, _)| *session).collect::<Vec<_>>(),
+            [high]
+        );
+        node.pass(1_999, &[]);
+        if answers {
+            node.members.handle_heard(high, node.now);
+        }
+        node.pass(1, &[]);
+        let dead = if answers { Standing::Alive } else { Standing::Dead };
+        assert_eq!(node.standing(HIGH), Some(dead));
+        let told = node.notes().iter().filter(|text| text.contains("both say that they listen at")).count();
+        assert_eq!(told, usize::from(answers));
+    }
+}
+
+/// `HIGH` has a link that counts and one that waits, and another has come with its address.
+fn doubted() -> (Node, Session) {
+    let mut node = Node::new(config());
+    let high = node.link(HIGH);
+    node.meet(HIGH, 78);
+    let session = node.accept();
+    let mut new = hello(NodeId(901), 7);
+    new.address = hello(HIGH, 0).address;
+    node.tell(session, Kind::Hello, &new.encode());
+    (node, high)
+}
+
+#[test]
+fn one_that_is_doubted_and_loses_its_link_is_dead() {
+    let (mut node, high) = doubted();
+    node.members.handle_closed(high, node.now);
+    assert_eq!(node.standing(HIGH), Some(Standing::Dead));
+    let (mut node, _) = doubted();
+    node.said();
+    node.members.shutdown(node.now);
+    assert_eq!(closed(&node.said()).len(), 3, "each link is closed once");
+}
+
+#[test]
+fn a_newcomer_and_one_that_was_dead_are_announced_to_the_others_and_a_link_that_is_back_is_not() {
+    let mut node = Node::new(config());
+    let low = node.link(LOW);
+    let announced = |node: &mut Node| -> Vec<(Session, NodeId, Told)> {
+        let said = node.said();
+        let entries = sent(&said, Kind::PeerAnnounce).into_iter();
+        let entries = entries.map(|(session, payload)| (session, Entry::decode(&payload).unwrap()));
+        entries
+            .filter(|(_, entry)| entry.id != ME)
+            .map(|(session, entry)| (session, entry.id, entry.told))
+            .collect()
+    };
+    let high = node.link(HIGH);
+    assert_eq!(announced(&mut node), [(low, HIGH, Told::Alive)]);
+    node.members.handle_closed(high, node.now);
+    node.link(HIGH);
+    assert_eq!(announced(&mut node), []);
+    node.pass(8_000, &[low]);
+    assert_eq!(node.standing(HIGH), Some(Standing::Dead));
+    let high = node.link(HIGH);
+    assert_eq!(announced(&mut node), [(low, HIGH, Told::Alive)]);
+    node.tell(high, Kind::Drain, &[]);
+    node.tell(high, Kind::Drain, &[]);
+    node.tell(high, Kind::Shutdown, &[]);
+    assert_eq!(announced(&mut node), [(low, HIGH, Told::Alive), (low, HIGH, Told::Gone)]);
+}

@@ -86,7 +86,7 @@ fn who_floods_gossip_is_remembered_in_part_and_the_living_are_kept() {
             }
         }
         assert_eq!(node.members.view().members.len(), MAX_MEMBERS);
-        assert!(node.members.book.iter().count() <= MAX_MEMBERS);
+        assert!(node.members.book.iter().count() <= MAX_MEMBERS + 64, "those of dials under way are kept");
         assert!(node.members.book.dials() <= 64);
         node.pass(9_000, &[low]);
     }
@@ -94,6 +94,13 @@ fn who_floods_gossip_is_remembered_in_part_and_the_living_are_kept() {
     let told = node.notes().iter().filter(|text| text.contains("more than 1024 members")).count();
     assert_eq!(told, 1);
     node.pass(3_700_000, &[low]);
+    assert!(
+        node.members.book.dials() <= 64 && node.members.book.iter().count() <= 1 + 64,
+        "dials have no answer yet"
+    );
+    for address in node.members.book.iter().map(|(address, _)| address.clone()).collect::<Vec<_>>() {
+        node.members.handle_dial_failed(&address, DialFailure::Timeout, node.now);
+    }
     assert_eq!(node.members.view().members.len(), 1, "the dead are forgotten after an hour");
     assert_eq!(node.members.book.iter().count(), 1, "and their addresses with them");
 }
@@ -158,4 +165,38 @@ fn a_node_that_has_shut_down_says_so_and_nothing_more() {
     node.members.handle_timeout(node.now + 100_000);
     let late = node.accept();
     assert_eq!(node.said(), [Output::Close { session: late, why: Why::Shutdown }]);
+}
+
+#[test]
+fn a_link_that_is_silent_is_closed_though_its_node_is_heard_on_another() {
+    let mut node = Node::new(config());
+    let counts = node.link(LOW);
+    node.pass(3_000, &[counts]);
+    node.members.handle_heard(counts, node.now);
+    let waits = node.meet(LOW, 78);
+    node.said();
+    node.pass(7_990, &[waits]);
+    assert_eq!(closed(&node.said()), [], "each has its time");
+    node.pass(10, &[waits]);
+    assert_eq!(closed(&node.said())[0], (counts, Why::Silent));
+    assert_eq!(node.standing(LOW), Some(Standing::Suspect), "its memory is there");
+}
+
+#[test]
+fn an_address_is_not_dialled_twice_at_once_though_its_node_was_forgotten_meanwhile() {
+    let mut node = Node::new(config());
+    let low = node.link(LOW);
+    node.said();
+    let list = |id| encode_lists(&[Entry { id, ..entry(HIGH, Told::Alive, 0) }], 1_000).remove(0);
+    node.tell(low, Kind::PeerList, &list(HIGH));
+    let there = node.dials();
+    assert_eq!(there.len(), 1);
+    let mut moved = entry(HIGH, Told::Alive, 1);
+    moved.address = Some(address("elsewhere:1"));
+    node.tell(low, Kind::PeerAnnounce, &moved.encode());
+    node.tell(low, Kind::PeerList, &list(NodeId(901)));
+    assert_eq!(node.dials(), ["elsewhere:1"], "the answer will tell who is there");
+    node.members.handle_dial_failed(&address(&there[0]), DialFailure::Timeout, node.now);
+    node.pass(100, &[low]);
+    assert!(node.dials().contains(&there[0]));
 }
