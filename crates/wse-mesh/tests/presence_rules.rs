@@ -146,6 +146,12 @@ fn what_is_said_after_something_was_seen_is_newer_whatever_the_clocks_say() {
     assert!(b.enter("u", 1, "of b"), "minutes behind, and yet later");
     talk(&mut a, &mut b, 1);
     assert_eq!((a.shows("u"), b.shows("u")), (data("of b").as_str().into(), data("of b").as_str().into()));
+    let mut now_ms = 0;
+    pass(&mut a, &mut now_ms);
+    a.unix_ms -= 900_000;
+    assert!(a.enter("u", 1, "of a again"));
+    talk(&mut a, &mut b, 1);
+    assert_eq!([a.shows("u"), b.shows("u")], [data("of a again").as_str(); 2]);
 }
 
 #[test]
