@@ -110,6 +110,8 @@ struct World {
     held: BTreeMap<(usize, usize), VecDeque<(Session, Said)>>,
     congested: BTreeMap<(usize, usize), bool>,
     kills: usize,
+    /// Links of nodes that died, on which nothing arrives any more.
+    lost_with: BTreeSet<(usize, Session)>,
     is_healed: bool,
     /// Clients that have come.
     arrived: BTreeSet<usize>,
@@ -142,6 +144,7 @@ impl World {
             held: BTreeMap::new(),
             congested: BTreeMap::new(),
             kills: 0,
+            lost_with: BTreeSet::new(),
             is_healed: false,
             arrived: BTreeSet::new(),
             trace: String::new(),
@@ -305,6 +308,11 @@ impl World {
     fn kill(&mut self, place: usize) {
         let Some(node) = self.nodes[place].take() else { return };
         self.note(|_| format!("## node {place} is gone"));
+        if !node.has_left && self.rng.percent(50) {
+            // What it has sent and nobody has got yet goes with it.
+            self.lost_with
+                .extend(node.members.known.values().filter_map(|known| Some((place, known.session?))));
+        }
         self.oracle.stats.taken += node.logs.counters().taken;
         self.oracle.stats.fetches += node.logs.counters().fetches;
         self.kills += 1;
@@ -493,7 +501,7 @@ impl World {
     }
 
     fn arrive(&mut self, from: usize, to: usize, session: Session, said: Said) {
-        if !self.is_linked(from, to, session) {
+        if !self.is_linked(from, to, session) || self.lost_with.contains(&(from, session)) {
             return;
         }
         if self.blocked.contains(&(from, to)) || self.held.contains_key(&(from, to)) {
