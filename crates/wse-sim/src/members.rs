@@ -61,13 +61,18 @@ impl Members {
             Known { place, standing: Standing::Alive, is_leaving, session: Some(session), heard_ms: now_ms };
         self.known.insert(id, known);
         for &(other, place) in gossip {
-            // Who is said to be where this node is was here before it.
-            let newer = self.known.values().any(|known| known.place == place && known.session.is_some());
-            if place != self.place && !self.known.contains_key(&other) && !newer {
-                let standing = Standing::Suspect;
-                let known = Known { place, standing, is_leaving: false, session: None, heard_ms: now_ms };
-                self.known.insert(other, known);
-            }
+            self.learn(other, place, now_ms);
+        }
+    }
+
+    /// Somebody else has met another.
+    pub fn learn(&mut self, other: NodeId, place: usize, now_ms: u64) {
+        // Who is said to be where this node is was here before it.
+        let newer = self.known.values().any(|known| known.place == place && known.session.is_some());
+        if place != self.place && !self.known.contains_key(&other) && !newer {
+            let standing = Standing::Suspect;
+            let known = Known { place, standing, is_leaving: false, session: None, heard_ms: now_ms };
+            self.known.insert(other, known);
         }
     }
 

@@ -61,9 +61,15 @@ pub fn run(setup: &Setup) -> Report {
 
 #[derive(Clone, Debug)]
 enum Said {
-    Log { kind: Kind, topic: Arc<str>, payload: Payload },
+    Log {
+        kind: Kind,
+        topic: Arc<str>,
+        payload: Payload,
+    },
     Leaving,
     Shutdown,
+    /// Whom the speaker has met.
+    Met(NodeId, usize),
 }
 
 #[derive(Debug)]
@@ -110,6 +116,8 @@ struct World {
     held: BTreeMap<(usize, usize), VecDeque<(Session, Said)>>,
     congested: BTreeMap<(usize, usize), bool>,
     kills: usize,
+    /// Links of nodes that died, on which nothing arrives any more.
+    lost_with: BTreeSet<(usize, Session)>,
     is_healed: bool,
     /// Clients that have come.
     arrived: BTreeSet<usize>,
@@ -142,6 +150,7 @@ impl World {
             held: BTreeMap::new(),
             congested: BTreeMap::new(),
             kills: 0,
+            lost_with: BTreeSet::new(),
             is_healed: false,
             arrived: BTreeSet::new(),
             trace: String::new(),
@@ -305,6 +314,11 @@ impl World {
     fn kill(&mut self, place: usize) {
         let Some(node) = self.nodes[place].take() else { return };
         self.note(|_| format!("## node {place} is gone"));
+        if !node.has_left && self.rng.percent(50) {
+            // What it has sent and nobody has got yet goes with it.
+            self.lost_with
+                .extend(node.members.known.values().filter_map(|known| Some((place, known.session?))));
+        }
         self.oracle.stats.taken += node.logs.counters().taken;
         self.oracle.stats.fetches += node.logs.counters().fetches;
         self.kills += 1;
@@ -446,13 +460,7 @@ impl World {
                 let node = self.nodes[place].as_mut().expect("it speaks");
                 node.has_left = true;
                 let id = node.id;
-                let to: Vec<(usize, Session)> = node
-                    .members
-                    .known
-                    .values()
-                    .filter_map(|known| Some((known.place, known.session?)))
-                    .collect();
-                for (to, session) in to {
+                for (to, session) in self.linked(place) {
                     self.send(place, to, session, Said::Shutdown);
                 }
                 let at = self.now + self.rng.within(10, 500);
@@ -482,6 +490,20 @@ impl World {
         }
         self.view(a);
         self.view(b);
+        for (me, (id, place, ..)) in [(a, &told[1]), (b, &told[0])] {
+            for (to, session) in self.linked(me) {
+                if to != *place {
+                    self.send(me, to, session, Said::Met(*id, *place));
+                }
+            }
+        }
+    }
+
+    /// Whom a node has links to.
+    fn linked(&self, place: usize) -> Vec<(usize, Session)> {
+        let node = self.nodes[place].as_ref();
+        let known = node.into_iter().flat_map(|node| node.members.known.values());
+        known.filter_map(|known| Some((known.place, known.session?))).collect()
     }
 
     fn send(&mut self, from: usize, to: usize, session: Session, said: Said) {
@@ -493,7 +515,7 @@ impl World {
     }
 
     fn arrive(&mut self, from: usize, to: usize, session: Session, said: Said) {
-        if !self.is_linked(from, to, session) {
+        if !self.is_linked(from, to, session) || self.lost_with.contains(&(from, session)) {
             return;
         }
         if self.blocked.contains(&(from, to)) || self.held.contains_key(&(from, to)) {
@@ -524,6 +546,11 @@ impl World {
                 }
                 self.note(|_| format!("{from} -> {to}  {}", describe(*kind, topic, payload)));
                 self.drain(to);
+            }
+            Said::Met(id, place) => {
+                let (id, place) = (*id, *place);
+                node.members.learn(id, place, now);
+                self.view(to);
             }
             Said::Leaving => {
                 known.is_leaving = true;
@@ -708,9 +735,7 @@ impl World {
         node.members.is_leaving = true;
         node.logs.leave(now);
         let id = node.id;
-        let to: Vec<(usize, Session)> =
-            node.members.known.values().filter_map(|known| Some((known.place, known.session?))).collect();
-        for (to, session) in to {
+        for (to, session) in self.linked(place) {
             self.send(place, to, session, Said::Leaving);
         }
         self.view(place);

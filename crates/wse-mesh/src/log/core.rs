@@ -22,6 +22,9 @@ pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) standing: Standing,
     pub(crate) session: Option<Session>,
+    pub(crate) is_leaving: bool,
+    /// Topics are ranked over it from then on.
+    ranked_from: u64,
     /// Frames that were not taken yet, in order.
     frames: VecDeque<Frame>,
     /// What it was asked, oldest first: the topics by number and the terms that were taken.
@@ -65,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) outputs: VecDeque<Output>,
     no_topic: Arc<str>,
     rng: u64,
+    /// Whom this node met in its first moments others have known before.
+    acquainted_at: u64,
     next_batch: u64,
     #[cfg(feature = "faults")]
     pub(crate) fault: Option<Fault>,
@@ -88,6 +93,7 @@ impl Core {
             outputs: VecDeque::new(),
             no_topic: "".into(),
             rng: seed,
+            acquainted_at: now + config.acquaint_ms(),
             next_batch: 0,
             #[cfg(feature = "faults")]
             fault: None,
@@ -166,11 +172,14 @@ impl Core {
     }
 
     pub(crate) fn add_peer(&mut self, id: NodeId, standing: Standing) {
+        let wait = if self.now < self.acquainted_at { 0 } else { self.config.acquaint_ms() };
         if let Err(at) = self.peers.binary_search_by_key(&id, |peer| peer.id) {
             let peer = Peer {
                 id,
                 standing,
                 session: None,
+                is_leaving: false,
+                ranked_from: self.now + wait,
                 frames: VecDeque::new(),
                 batches: VecDeque::new(),
                 open: 0,
@@ -180,10 +189,31 @@ impl Core {
         }
     }
 
-    pub(crate) fn set_standing(&mut self, id: NodeId, standing: Standing) {
+    pub(crate) fn set_standing(&mut self, id: NodeId, standing: Standing, is_leaving: bool) {
         if let Some(peer) = self.peer_mut(id) {
             peer.standing = standing;
+            peer.is_leaving = is_leaving;
         }
+    }
+
+    /// Ranks topics over those who are to be ranked over now; answers whether they are others than before.
+    pub(crate) fn rank_anew(&mut self) -> bool {
+        let stays = |peer: &&Peer| {
+            peer.standing != Standing::Dead && !peer.is_leaving && peer.ranked_from <= self.now
+        };
+        let mut ranked: Vec<NodeId> = self.peers.iter().filter(stays).map(|peer| peer.id).collect();
+        if !self.leaving || ranked.is_empty() {
+            ranked.push(self.me);
+        }
+        ranked.sort_unstable();
+        let is_other = ranked != self.ranked;
+        self.ranked = ranked;
+        is_other
+    }
+
+    /// When somebody is to be ranked over who is not yet.
+    pub(crate) fn rank_again_at(&self) -> Option<u64> {
+        self.peers.iter().map(|peer| peer.ranked_from).filter(|from| *from > self.now).min()
     }
 
     // What is said about one topic.

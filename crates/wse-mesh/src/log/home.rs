@@ -139,6 +139,10 @@ impl Topic {
                     // The epoch of a log that began here has the term of no home.
                     Some(mine) => (if segment.epoch == mine { segment.term } else { home.term }, mine),
                 };
+                assert!(
+                    home.mine == Some(epoch) || core.lacks(super::Fault::InheritEpoch),
+                    "a home stamps in an epoch that it minted"
+                );
                 history.append(term, epoch, Entry { publisher: from, seq, at_ms: core.now, message });
                 core.counters.stamped += 1;
                 last = seq;
@@ -202,6 +206,8 @@ impl Topic {
 
     /// Tells the publishers of messages that these are stored, a word for each run of one publisher.
     fn acknowledge_range(&mut self, core: &mut Core, after: u64, upto: u64) {
+        let is_early = core.lacks(super::Fault::AcknowledgeEarly);
+        assert!(upto <= self.history.commit || is_early, "only what is committed is acknowledged");
         let mut told: Vec<(NodeId, Vec<Stored>)> = Vec::new();
         let (copies, mut end_of_segment) = (self.copies(), 0);
         for (offset, entry) in self.history.ring.range(after, upto) {

@@ -42,7 +42,7 @@ use self::frames::about_one::{Entries, Fetch, Fetched, HeadQuery, Publish, Store
 use self::term::Term;
 use self::topic::{Role, Topic};
 use crate::ids::{NodeId, Session};
-use crate::view::{Standing, View};
+use crate::view::View;
 use crate::wire::{Kind, Malformed};
 
 pub use config::Config;
@@ -92,6 +92,8 @@ pub struct Logs {
     /// Stands for the promises that were too many.
     promised_all: Term,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Then there is somebody more to rank topics over.
+    rank_again_at: Option<u64>,
     leave: Leave,
 }
 
@@ -115,6 +117,7 @@ impl Logs {
             promises: HashMap::with_hasher(FixedState::with_seed(seed)),
             promised_all: Term::ZERO,
             timers: BinaryHeap::new(),
+            rank_again_at: None,
             leave: Leave::Stay,
         }
     }
@@ -142,7 +145,7 @@ impl Logs {
                 }
                 self.core.forget_link(member.id, member.session);
             }
-            self.core.set_standing(member.id, member.standing);
+            self.core.set_standing(member.id, member.standing, member.leaving);
         }
         let gone = self.core.peers.iter().map(|peer| peer.id).filter(|id| view.member(*id).is_none());
         for id in gone.collect::<Vec<NodeId>>() {
@@ -151,17 +154,12 @@ impl Logs {
             self.core.forget_link(id, None);
         }
         self.core.peers.retain(|peer| view.member(peer.id).is_some());
-        let stays = |member: &&crate::view::Member| member.standing != Standing::Dead && !member.leaving;
-        let mut ranked: Vec<NodeId> = view.members.iter().filter(stays).map(|member| member.id).collect();
-        if !view.leaving || ranked.is_empty() {
-            ranked.push(view.me);
-        }
-        ranked.sort_unstable();
-        let is_ranked_anew = ranked != self.core.ranked;
-        changed |= is_ranked_anew || view.joining != self.core.joining || view.leaving != self.core.leaving;
-        self.core.ranked = ranked;
+        changed |= view.joining != self.core.joining || view.leaving != self.core.leaving;
         self.core.joining = view.joining;
         self.core.leaving = view.leaving;
+        let is_ranked_anew = self.core.rank_anew();
+        self.rank_again_at = self.core.rank_again_at();
+        changed |= is_ranked_anew;
         if changed {
             for topic in self.topics.iter_mut().flatten() {
                 topic.view_changed(&mut self.core, &lost, is_ranked_anew);
@@ -313,6 +311,14 @@ impl Logs {
     /// The moment of [`Logs::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         self.core.now = now_ms;
+        if self.rank_again_at.is_some_and(|at| at <= now_ms) {
+            self.rank_again_at = self.core.rank_again_at();
+            if self.core.rank_anew() {
+                for topic in self.topics.iter_mut().flatten() {
+                    topic.view_changed(&mut self.core, &[], true);
+                }
+            }
+        }
         while let Some(&Reverse((at, number))) = self.timers.peek().filter(|Reverse((at, _))| *at <= now_ms) {
             self.timers.pop();
             let Some(topic) = &mut self.topics[number as usize] else { continue };
@@ -342,7 +348,7 @@ impl Logs {
     pub fn poll_timeout(&self) -> Option<u64> {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let leave = if let Leave::Leaving(at) = self.leave { Some(at) } else { None };
-        timer.into_iter().chain(leave).min()
+        timer.into_iter().chain(leave).chain(self.rank_again_at).min()
     }
 
     /// The next thing to be done.
@@ -585,7 +591,7 @@ impl Logs {
     }
 
     fn look_whether_left(&mut self) {
-        let others_stay = self.core.ranked.iter().any(|id| *id != self.core.me);
+        let others_stay = self.core.not_dead().any(|peer| !peer.is_leaving);
         let needed = |topic: &Topic| {
             let is_follower = matches!(topic.role, Role::Follower);
             !is_follower || topic.is_kept || topic.unacked.is_some()

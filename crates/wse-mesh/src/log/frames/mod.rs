@@ -6,6 +6,8 @@
 pub mod about_many;
 pub mod about_one;
 pub mod entries;
+#[cfg(test)]
+mod tests;
 
 use wse_core::history::{Epoch, Position};
 use wse_core::topic::Filter;
