@@ -408,6 +408,24 @@ impl Topics {
         patterns.for_each(|channel| tables.tell(channel, Interests::add));
     }
 
+    /// Tells the cluster that something has no receivers here after all.
+    pub(crate) fn forget_announced(&self, interests: &Interests, topic: &str, group: Option<&str>) {
+        // The lock keeps others from becoming receivers meanwhile.
+        let tables = self.tables.write();
+        let Ok(filter) = Filter::parse(topic) else { return };
+        let (has_receivers, interest) = match group {
+            Some(name) => {
+                let is_there = tables.groups_of(topic).iter().any(|group| group.is_group(name));
+                (is_there, Interest::in_group(filter, name))
+            }
+            None if filter.is_pattern() => (tables.patterns.get(topic).is_some(), Some(Interest::of(filter))),
+            None => (tables.topics.contains_key(topic), Some(Interest::of(filter))),
+        };
+        if let Some(interest) = interest.filter(|_| !has_receivers) {
+            interests.remove(&interest);
+        }
+    }
+
     /// Counts one more subscriber on a shard. From now on publishers write to that shard's inbox.
     pub(crate) fn subscribe(
         &self,

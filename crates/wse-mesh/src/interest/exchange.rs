@@ -124,6 +124,12 @@ impl Exchange {
         self.own.remove(interest);
     }
 
+    /// The version at which all nodes with a link send what is published to something that this node has receivers of.
+    #[must_use]
+    pub fn version_of(&self, interest: &Interest<'_>) -> Option<Version> {
+        self.own.version_of(interest).map(Version)
+    }
+
     /// The version of all that this node has receivers of now.
     #[must_use]
     pub fn version(&self) -> Version {

@@ -54,6 +54,11 @@ impl Own {
         Digest { version: self.version, count: self.set.len() as u64, sum: self.sum }
     }
 
+    /// The version at which an entry came, if it is there.
+    pub(super) fn version_of(&self, interest: &Interest<'_>) -> Option<u64> {
+        self.set.get(&*bytes(interest)).copied()
+    }
+
     /// Adds an entry, if it is not there yet; the version at which it came.
     pub(super) fn add(&mut self, interest: &Interest<'_>) -> u64 {
         let entry = bytes(interest);

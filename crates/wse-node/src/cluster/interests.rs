@@ -27,7 +27,27 @@ pub(crate) struct Interests {
     confirmation: Condvar,
     /// Tells the cluster's thread that there is something to say.
     pub(super) news: Notify,
+    announced: Mutex<Vec<Announced>>,
 }
+
+/// Something that a client wants to subscribe to, told to the peers before it does.
+#[derive(Debug)]
+struct Announced {
+    topic: String,
+    group: Option<String>,
+    since_ms: u64,
+}
+
+impl Announced {
+    fn is(&self, interest: &Interest<'_>) -> bool {
+        self.topic == interest.filter().as_str() && self.group.as_deref() == interest.group()
+    }
+}
+
+/// How long a client's subscription waits for the peers.
+const PATIENCE_MS: u64 = 1000;
+/// When the client has subscribed or never will.
+const OVER_MS: u64 = 5000;
 
 #[derive(Debug)]
 struct Remembered {
@@ -44,6 +64,7 @@ impl Interests {
             confirmed: Mutex::default(),
             confirmation: Condvar::new(),
             news: Notify::new(),
+            announced: Mutex::default(),
         }
     }
 
@@ -57,6 +78,44 @@ impl Interests {
     pub(crate) fn remove(&self, interest: &Interest<'_>) {
         self.exchange.lock().remove(interest);
         self.news.notify_one();
+    }
+
+    /// Whether the peers know of something that a client wants to subscribe to, or have not said so for a second. If this is the first that
+    /// they could hear of it they are told.
+    pub(crate) fn is_in_force(&self, interest: &Interest<'_>, now_ms: u64) -> bool {
+        let mut exchange = self.exchange.lock();
+        if exchange.table().linked().is_empty() {
+            return true;
+        }
+        let known = exchange.version_of(interest);
+        if known.is_some_and(|version| exchange.acknowledged(version)) {
+            return true;
+        }
+        let mut announced = self.announced.lock();
+        if let Some(known) = announced.iter().find(|announced| announced.is(interest)) {
+            return now_ms >= known.since_ms + PATIENCE_MS;
+        }
+        if known.is_none() {
+            exchange.add(interest);
+            self.news.notify_one();
+        }
+        announced.push(Announced {
+            topic: interest.filter().as_str().to_owned(),
+            group: interest.group().map(str::to_owned),
+            since_ms: now_ms,
+        });
+        false
+    }
+
+    /// Forgets what was announced long ago; calls `end` with each, which [removes](Self::remove) it if there are no receivers.
+    pub(super) fn forget_announced(&self, now_ms: u64, mut end: impl FnMut(&str, Option<&str>)) {
+        let over: Vec<Announced> = {
+            let mut announced = self.announced.lock();
+            let (over, left) = announced.drain(..).partition(|known| now_ms >= known.since_ms + OVER_MS);
+            *announced = left;
+            over
+        };
+        over.iter().for_each(|known| end(&known.topic, known.group.as_deref()));
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {

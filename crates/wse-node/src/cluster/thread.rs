@@ -119,6 +119,10 @@ impl Core {
             }
             self.members.borrow_mut().handle_timeout(now_ms);
             self.cluster.interests.lock().handle_timeout(now_ms);
+            let interests = &self.cluster.interests;
+            interests.forget_announced(now_ms, |topic, group| {
+                self.shared.topics.forget_announced(interests, topic, group);
+            });
             self.settle();
             let at_ms = self.next_ms();
             self.wakes_at_ms.set(at_ms);

@@ -10,6 +10,7 @@ use wse_core::protocol::command::{BadCommand, Cid, PresenceUpdate, Publish, Subs
 use wse_core::protocol::words::{self, Failed, Recovery};
 use wse_core::topic::Filter;
 use wse_core::websocket::{Flow, Opcode};
+use wse_mesh::interest::Interest;
 
 use super::Shard;
 use super::read::Inlet;
@@ -92,12 +93,37 @@ impl Inlet<'_> {
         Flow::Continue
     }
 
-    /// Whether there is room for what a subscription tells others; without it the command is not taken from the socket.
-    pub(super) fn has_room_to_be_seen(&mut self, subscribe: &Subscribe) -> bool {
+    /// Whether there is room for what a subscription tells others, and the other nodes know of it, so that what they publish after the
+    /// answer arrives. Until then the command is not taken from the socket.
+    pub(super) fn may_be_subscribed(&mut self, subscribe: &Subscribe) -> bool {
         let topics = subscribe.topics.iter().map(|topic| topic.filter.as_filter().as_str());
         let has_room = subscribe.presence.is_none() || self.shared.has_presence_room(topics);
-        self.awaits_room |= !has_room;
-        has_room
+        let may = has_room && self.is_known_to_peers(subscribe);
+        self.awaits_room |= !may;
+        may
+    }
+
+    fn is_known_to_peers(&self, subscribe: &Subscribe) -> bool {
+        let Some(cluster) = self.shared.cluster.get() else { return true };
+        let people = &self.shared.shards[usize::from(self.id.shard)].people;
+        let mut is_known = true;
+        for wanted in &subscribe.topics {
+            let filter = wanted.filter.as_filter();
+            let interest = match &subscribe.queue_group {
+                Some(name) => Interest::in_group(filter, name),
+                None => Some(Interest::of(filter)),
+            };
+            let is_allowed = || {
+                let admitted = people.with_acl(self.id, |_, acl| admission(acl.map(|acl| &**acl), filter));
+                admitted.is_some_and(|admission| admission != Admission::Nothing)
+            };
+            if let Some(interest) = interest
+                && is_allowed()
+            {
+                is_known &= cluster.interests.is_in_force(&interest, self.now_ms);
+            }
+        }
+        is_known
     }
 
     /// The same for what the client shows already.

@@ -285,7 +285,7 @@ impl Inlet<'_> {
         match Command::parse(strip_prefix(text), self.shared.may) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Publish(publish) => return self.publish(&publish),
-            Command::Subscribe(subscribe) if !self.has_room_to_be_seen(&subscribe) => return Flow::Pause,
+            Command::Subscribe(subscribe) if !self.may_be_subscribed(&subscribe) => return Flow::Pause,
             Command::Subscribe(subscribe) => {
                 if self.pass() {
                     self.subscribe(&subscribe);
