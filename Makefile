@@ -196,6 +196,10 @@ tsan: ## the thread sanitizer over the tests of wse-node (needs a nightly Rust)
 bench: doctor build-release ## this build, the earlier release and the floor, interleaved (BENCH="--rounds 9")
 	$(RELEASE_VENV)/bin/python benches/run.py $(BENCH)
 
+.PHONY: bench-cluster
+bench-cluster: doctor build-release ## messages through a hop, beside the same without one (BENCH="--only flood --earlier PYTHON")
+	$(RELEASE_VENV)/bin/python benches/cluster.py $(BENCH)
+
 .PHONY: soak
 soak: $(if $(filter checked,$(SOAK)),build,build-release) ## clients of every kind for MINUTES (10), and what is left (SOAK=checked)
 	PYTHONPATH=tools $(if $(filter checked,$(SOAK)),$(BIN),$(RELEASE_VENV)/bin)/python -m soak --minutes $(MINUTES) $(ARGS)

@@ -125,7 +125,7 @@ class Bench:
     ) -> dict[str, float]:
         """Connect, measure for the usual time, and return all numbers of the client.
 
-        With `arrival` latencies end when the kernel has a message for the client, whenever that gets its turn.
+        With `arrival` latencies end when the kernel has a message for the client, whenever it gets its turn.
         """
         settings = {"seq": 1.0} if check_seq else {}
         settings |= {"arrival": 1.0} if arrival else {}

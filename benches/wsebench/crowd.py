@@ -78,8 +78,8 @@ def _crowd(bench: Bench, server: Server, members: int) -> Iterator[Load]:
 
 
 def _latency(bench: Bench, server: Server, subscribers: int, crowd: Load) -> dict[str, float]:
-    # The crowd fills the clients' core, most of it in the kernel, which no priority changes: what the subscribers wait for
-    # that core is not the server's doing.
+    # The crowd fills the clients' core, most of it in the kernel, which no priority changes: what the
+    # subscribers wait for that core is not the server's doing.
     result = bench.run(server, "latency", subscribers, check_seq=True, arrival=True, beside=crowd.pid)
     if "p99_ms" not in result:
         raise DiedError("it delivered nothing")

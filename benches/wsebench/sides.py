@@ -49,6 +49,7 @@ def build_programs() -> tuple[Path, Path]:
         "wsload": [load / f"{name}.c" for name in ("wsload", "messages", "latency", "options", "proc")],
         "floor": [load / "floor.c"],
         "hostile": [load / "hostile.c", load / "proc.c"],
+        "pingpong": [load / "pingpong.c"],
     }
     newest = max(path.stat().st_mtime for path in load.iterdir())
     for name, files in sources.items():

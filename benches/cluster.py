@@ -1,0 +1,180 @@
+"""Measure messages that go through one hop of a cluster, beside the same without and the earlier release.
+
+python3 benches/cluster.py                 everything, a few minutes
+python3 benches/cluster.py --only flood    one of: flood, latency, idle
+
+Two cores are needed: the publisher's node and the clients on one, the node with the subscribers on the other.
+What has history is not measured: topics with history are not built in clusters yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from wsebench import proc, sides
+from wsebench.process import Child, DiedError, pairs
+
+NODE = Path(__file__).resolve().parent / "node.py"
+PUBLISHER_CPU, SUBSCRIBERS_CPU = 0, 1
+SUBSCRIBERS = 100
+NODES = 12
+RATE = 1000.0
+
+
+class Node(Child):
+    """A node in a process of its own, on one core."""
+
+    def __init__(self, python: str, cpu: int, role: str, *rest: str) -> None:
+        self.port = proc.free_port()
+        # What runs from a script's directory finds its modules first: an installed build is what is measured.
+        super().__init__([python, "-P", str(NODE), role, str(self.port), *rest], cpu)
+
+    def expect(self, word: str, timeout: float = 30) -> None:
+        line = self.line(timeout)
+        if not line.startswith(word):
+            raise DiedError(f"{self.name} said {line!r} instead of {word!r}")
+
+    def go(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+
+@contextmanager
+def pair(python: str, rate: float, *, hop: bool) -> Iterator[tuple[Node, Node]]:
+    """The node that publishes and the one with the subscribers; without a hop one node is both."""
+    with ExitStack() as stack:
+        if not hop:
+            node = stack.enter_context(Node(python, SUBSCRIBERS_CPU, "publish", "0", str(rate)))
+            node.expect("ready")
+            yield node, node
+            return
+        first, second = proc.free_port(), proc.free_port()
+        listener = Node(python, SUBSCRIBERS_CPU, "listen", str(first), f"127.0.0.1:{second}")
+        stack.enter_context(listener)
+        publisher = Node(python, PUBLISHER_CPU, "publish", str(second), f"127.0.0.1:{first}", str(rate))
+        stack.enter_context(publisher)
+        for node in (listener, publisher):
+            node.expect("ready")
+        for node in (listener, publisher):
+            node.expect("meets")
+        yield publisher, listener
+
+
+@dataclass
+class Bench:
+    """What a run was asked for."""
+
+    wsload: Path
+    seconds: float
+    python: str
+    earlier: str | None
+
+    def load(self, mode: str, clients: int, rate: float, *, hop: bool, python: str = "") -> dict[str, float]:
+        """What clients receive from the node with the subscribers."""
+        with pair(python or self.python, rate, hop=hop) as (publisher, listener):
+            where = ["127.0.0.1", str(listener.port), "/wse"]
+            command = [str(self.wsload), mode, *where, str(clients), str(self.seconds), "", ""]
+            environment = {"WSLOAD_SEQ": "1", "WSLOAD_WINDOW": "64", "WSLOAD_SRVPID": str(listener.pid)}
+            with Child(command, PUBLISHER_CPU, environment) as child:
+                child.line(60)
+                publisher.go()
+                return pairs(child.line(self.seconds + 60))
+
+    def flood(self) -> dict[str, float]:
+        """Deliveries a second to a hundred subscribers."""
+        hop = self.load("fanout", SUBSCRIBERS, 0, hop=True)["frames_per_s"]
+        without = self.load("fanout", SUBSCRIBERS, 0, hop=False)["frames_per_s"]
+        row = {"hop": hop, "without": without, "ratio to without": hop / without}
+        if self.earlier:
+            try:
+                result = self.load("fanout", SUBSCRIBERS, 0, hop=True, python=self.earlier)
+                row |= {"earlier": result["frames_per_s"], "ratio to earlier": hop / result["frames_per_s"]}
+            except (DiedError, KeyError, ZeroDivisionError) as error:
+                print(f"the earlier release: {error}", file=sys.stderr)
+        return row
+
+    def latency(self) -> dict[str, float]:
+        """Microseconds from the publisher to one subscriber, and what a raw socket takes for a hundred bytes."""
+        loads = {"hop": self.load("latency", 1, RATE, hop=True)}
+        loads["without"] = self.load("latency", 1, RATE, hop=False)
+        command = [str(sides.BUILD / "pingpong"), "100", "5000", "1000"]
+        raw = pairs(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        row: dict[str, float] = {}
+        for key in ("p50", "p99"):
+            row |= {f"{name} {key}": result[f"{key}_ms"] * 1000 for name, result in loads.items()}
+            row[f"added {key}"] = row[f"hop {key}"] - row[f"without {key}"]
+            row[f"raw {key}"] = raw[f"{key}_us"]
+        row["added p50 to raw"] = row["added p50"] / row["raw p50"]
+        return row
+
+    def idle(self) -> dict[str, float]:
+        """Percent of a core that each of a dozen nodes needs for its links."""
+        seconds = max(10.0, 2 * self.seconds)
+        ports = [proc.free_port() for _ in range(NODES)]
+        with ExitStack() as stack:
+            nodes = []
+            for number, port in enumerate(ports):
+                peers = [f"127.0.0.1:{other}" for other in ports if other != port]
+                nodes.append(stack.enter_context(Node(self.python, number % 2, "listen", str(port), *peers)))
+            for word in ("ready", "meets"):
+                for node in nodes:
+                    node.expect(word)
+            time.sleep(1)
+            before = [proc.cpu_seconds(node.pid) for node in nodes]
+            time.sleep(seconds)
+            after = [proc.cpu_seconds(node.pid) for node in nodes]
+        used = [100 * (end - start) / seconds for start, end in zip(before, after, strict=True)]
+        return {"worst node": max(used), "mean": statistics.mean(used)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--only", default="flood,latency,idle")
+    parser.add_argument(
+        "--ours", default=sys.executable, metavar="PYTHON", help="interpreter with this build"
+    )
+    parser.add_argument("--earlier", metavar="PYTHON", help="interpreter with the earlier release")
+    given = parser.parse_args()
+    wsload, _ = sides.build_programs()
+    bench = Bench(wsload, given.seconds, given.ours, given.earlier)
+    rows: dict[str, list[dict[str, float]]] = {}
+    for number in range(given.rounds):
+        for name in given.only.split(","):
+            row = {"flood": bench.flood, "latency": bench.latency, "idle": bench.idle}[name]()
+            print(
+                f"round {number + 1}  {name}",
+                {key: round(value, 2) for key, value in row.items()},
+                flush=True,
+            )
+            rows.setdefault(name, []).append(row)
+    print(f"\nMedians of {given.rounds} rounds of {given.seconds:g} s on {json.dumps(proc.machine())}")
+    for name, all_of_it in rows.items():
+        for key in all_of_it[0]:
+            values = sorted(row[key] for row in all_of_it if key in row)
+            print(
+                f"{name:8} {key:28} {statistics.median(values):14,.2f}   ({values[0]:,.2f}..{values[-1]:,.2f})"
+            )
+
+
+if __name__ == "__main__":
+    if len(os.sched_getaffinity(0)) < 2 or not shutil.which("cc"):
+        sys.exit("two cores and a C compiler are needed")
+    main()
