@@ -108,7 +108,7 @@ class Bench:
         return row
 
     def latency(self) -> dict[str, float]:
-        """Microseconds from the publisher to one subscriber, and what a raw socket takes for a hundred bytes."""
+        """Microseconds from the publisher to one subscriber, and what a raw socket takes."""
         loads = {"hop": self.load("latency", 1, RATE, hop=True)}
         loads["without"] = self.load("latency", 1, RATE, hop=False)
         command = [str(sides.BUILD / "pingpong"), "100", "5000", "1000"]
@@ -170,7 +170,7 @@ def main() -> None:
         for key in all_of_it[0]:
             values = sorted(row[key] for row in all_of_it if key in row)
             print(
-                f"{name:8} {key:28} {statistics.median(values):14,.2f}   ({values[0]:,.2f}..{values[-1]:,.2f})"
+                f"{name:8} {key:20} {statistics.median(values):14,.2f}  ({values[0]:,.2f}..{values[-1]:,.2f})"
             )
 
 

@@ -3,8 +3,8 @@
     node.py listen PORT CLUSTER_PORT [PEER...]            subscribes each client to the topic "bench"
     node.py publish PORT CLUSTER_PORT [PEER...] RATE      publishes, RATE a second; 0: at full speed
 
-Says `ready` when its ports accept and `meets N` when it has N peers; `go` on stdin starts publishing. The node
-ends when stdin does.
+Says `ready` when its ports accept and `meets N` when it has N peers; `go` on stdin starts publishing.
+The node ends when stdin does.
 """
 
 from __future__ import annotations

@@ -60,6 +60,8 @@ pub(crate) struct Cluster {
     status: Mutex<Arc<Vec<PeerStatus>>>,
     letters: DeadLetters,
     pub(crate) counts: Counts,
+    /// No other node was reached yet, and it is early.
+    joining: AtomicBool,
     leaving: AtomicBool,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -112,6 +114,7 @@ impl Shared {
         let Ready { members, guard, port } = config.make_ready(public_port, max_frame)?;
         say_what_guards(&guard, port.address());
         let id = NodeId(random_u64());
+        let members = Members::new(members, id, random_u64(), self.clock.now_ms());
         let cluster = Arc::new(Cluster {
             id,
             address: port.address(),
@@ -122,11 +125,11 @@ impl Shared {
             status: Mutex::default(),
             letters: DeadLetters::default(),
             counts: Counts::default(),
+            joining: AtomicBool::new(members.view().joining),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             thread: Mutex::default(),
         });
-        let members = Members::new(members, id, random_u64(), self.clock.now_ms());
         let links = wse_link::Config {
             guard,
             max_frame,
@@ -141,6 +144,13 @@ impl Shared {
         self.topics.join_cluster(&cluster.interests);
         let _ = self.cluster.cluster.set(cluster);
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Whether this node has not found the others yet, and has just begun to look for them.
+    pub(crate) fn is_joining(&self) -> bool {
+        self.cluster.get().is_some_and(|cluster| cluster.joining.load(Relaxed))
     }
 }
 

@@ -334,6 +334,7 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
         "/metrics" => Some(Response::metrics(Metrics::of(shared).to_text())),
         "/ready" if shared.is_stopping() => Some(Response::text(503, "stopping\n")),
         "/ready" if shared.drains.have_begun() => Some(Response::text(503, "draining\n")),
+        "/ready" if shared.is_joining() => Some(Response::text(503, "joining\n")),
         "/ready" => Some(Response::text(200, "ready\n")),
         path => shared.pages.read().get(path).map(|page| Response::clone(page)),
     };
