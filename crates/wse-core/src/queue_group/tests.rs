@@ -14,13 +14,13 @@ use crate::websocket::frame::{server_frame_len, write_frame};
 fn turns_go_along_the_places_before_they_come_back() {
     let turns = |members: &[u32]| -> Vec<usize> {
         let all = members.iter().sum::<u32>();
-        (0..u64::from(all)).map(|turn| place_of_turn(turn, members.iter().copied()).unwrap()).collect()
+        (0..u64::from(all)).map(|turn| place_of_turn(turn, members).unwrap()).collect()
     };
     assert_eq!(turns(&[2, 2]), [0, 1, 0, 1]);
     assert_eq!(turns(&[1, 0, 3]), [0, 2, 2, 2]);
     assert_eq!(turns(&[3, 1, 2]), [0, 1, 2, 0, 2, 0]);
-    assert_eq!(place_of_turn(7, [0, 0].into_iter()), None);
-    assert_eq!(place_of_turn(7, [].into_iter()), None);
+    assert_eq!(place_of_turn(7, &[0, 0]), None);
+    assert_eq!(place_of_turn(7, &[]), None);
 }
 
 proptest! {
@@ -29,7 +29,7 @@ proptest! {
         let all = u64::from(members.iter().sum::<u32>());
         let mut turns = vec![0; members.len()];
         for turn in from..from + all {
-            turns[place_of_turn(turn, members.iter().copied()).unwrap()] += 1;
+            turns[place_of_turn(turn, &members).unwrap()] += 1;
         }
         prop_assert_eq!(turns, members);
     }

@@ -12,6 +12,9 @@ use crate::squeeze::Wire;
 /// A topic has at most so many queue groups: one bit for each.
 pub(crate) const MAX_GROUPS: usize = 64;
 
+/// A set of shards is 64 bits.
+const MAX_SHARDS: usize = 64;
+
 /// What a channel has that is a queue group.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -44,7 +47,10 @@ impl Channel {
     /// The shard whose members get the next message of the group; `None` if it has none.
     pub(crate) fn next_shard(&self) -> Option<usize> {
         let turn = self.group.as_ref()?.turn.fetch_add(1, Relaxed);
-        place_of_turn(turn, self.counts.iter().map(|count| count.load(Relaxed)))
+        // Read once: they may change meanwhile.
+        let mut counts = [0; MAX_SHARDS];
+        counts.iter_mut().zip(&self.counts).for_each(|(to, count)| *to = count.load(Relaxed));
+        place_of_turn(turn, &counts[..self.counts.len()])
     }
 
     /// Another shard that had a member lately which is not backed up.
