@@ -361,8 +361,10 @@ impl World {
         let now = self.now;
         let Some(node) = &mut self.nodes[place] else { return };
         for (topic, name) in TOPICS.iter().enumerate().take(self.shape.topics) {
-            if let Some(term) = node.logs.inspect(name).and_then(|topic| topic.home) {
+            let Some(look) = node.logs.inspect(name) else { continue };
+            if let (Some(term), Some(segment)) = (look.home, look.outline.chain.last()) {
                 self.oracle.is_home(topic, term, node.id);
+                self.oracle.has_stamped(topic, node.id, segment, look.outline.top);
             }
         }
         if let Some(at) = node.logs.poll_timeout().map(|at| at.max(now)).filter(|at| *at < node.timer_ms) {
@@ -844,6 +846,12 @@ impl World {
                 self.oracle.stamped(topic, at, publication(message));
                 log.insert(offset, publication(message));
             }
+        }
+        // What is not kept any more was stamped all the same.
+        let segments = home.outline.chain.segments();
+        for (at, segment) in segments.iter().enumerate() {
+            let end = segments.get(at + 1).map_or(home.outline.top, |next| next.first - 1);
+            self.oracle.had(topic, segment.epoch, segment.first..=end);
         }
         self.check_log(topic, &log, home.outline.floor);
         self.check_clients(topic, &log, home.outline.floor, home.outline.top);

@@ -131,7 +131,7 @@ impl Topic {
         for message in messages {
             if seq <= last {
                 again = Some((again.map_or(seq, |(first, _)| first), seq));
-            } else if seq == last + 1 || seq == base {
+            } else if (seq == last + 1 || seq == base) && !(home.mine.is_none() && history.is_chain_full()) {
                 let segment = history.chain.last().copied().expect("a home has a log");
                 let (term, epoch) = match home.mine {
                     None if core.lacks(super::Fault::InheritEpoch) => (segment.term, segment.epoch),
