@@ -15,7 +15,7 @@ use wse_mesh::view::{Member, Standing, View};
 use wse_mesh::wire::Kind;
 
 const TOPICS: [&str; 2] = ["a", "b"];
-const LOG_KINDS: std::ops::Range<u8> = 0x30..0x46;
+const LOG_KINDS: std::ops::Range<u8> = 0x30..0x47;
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);
@@ -182,7 +182,7 @@ fn payload(input: &mut Unstructured<'_>, kind: Kind) -> Result<Vec<u8>> {
             topic(input, out)?;
             log(input, out)?;
         }
-        Kind::LogDetach => topic(input, out)?,
+        Kind::LogDetach | Kind::LogUnfollow => topic(input, out)?,
         _ => {
             topic(input, out)?;
             term(input, out)?;

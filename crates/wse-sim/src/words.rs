@@ -12,7 +12,7 @@ pub fn describe(kind: Kind, topic: &str, payload: &[u8]) -> String {
         Kind::LogQueryReply => format!("{:?}", many::QueryReply::decode(payload)),
         Kind::LogInvite => format!("{:?}", many::Invite::decode_all(payload)),
         Kind::LogAttach => format!("{:?}", many::Attach::decode_all(payload)),
-        Kind::LogDetach => format!("{:?}", many::decode_detach(payload)),
+        Kind::LogDetach | Kind::LogUnfollow => format!("{:?}", many::decode_detach(payload)),
         Kind::LogOffer | Kind::LogNack => format!("{:?}", many::TopicTerm::decode_all(payload)),
         Kind::LogCommit | Kind::LogReplicaAck => format!("{:?}", many::UpTo::decode_all(payload)),
         Kind::LogReplicaSync | Kind::LogSync => one::Sync::decode(payload).map_or_else(

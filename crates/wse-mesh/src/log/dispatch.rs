@@ -46,6 +46,7 @@ impl Logs {
             Kind::LogDetach => {
                 self.for_known(decode_detach(payload)?, |topic, core| topic.on_detach(core, from))
             }
+            Kind::LogUnfollow => self.for_known(decode_detach(payload)?, |topic, _| topic.on_unfollow(from)),
             Kind::LogOffer => {
                 for TopicTerm { topic, term } in TopicTerm::decode_all(payload)? {
                     let (topic, core) = self.with(topic);

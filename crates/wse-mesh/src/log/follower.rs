@@ -34,7 +34,7 @@ impl Topic {
         let is_copy = |upstream: &Upstream| upstream.is_replica();
         if !self.is_wanted() && self.upstream.as_ref().is_some_and(|upstream| !is_copy(upstream)) {
             let upstream = self.upstream.take().expect("just seen");
-            core.send_item(upstream.peer, Kind::LogDetach, |out| put_topic(out, &self.name));
+            core.send_item(upstream.peer, Kind::LogUnfollow, |out| put_topic(out, &self.name));
         }
     }
 
@@ -235,11 +235,15 @@ impl Topic {
         self.history.commit = self.history.top();
     }
 
-    /// The home sends no more, or can't answer now; or a follower of this home wants no more.
-    pub(crate) fn on_detach(&mut self, core: &mut Core, from: NodeId) {
+    /// A follower of this home wants no more.
+    pub(crate) fn on_unfollow(&mut self, from: NodeId) {
         if let Role::Home(home) = &mut self.role {
             home.detach(from);
         }
+    }
+
+    /// The home sends no more, or can't answer now.
+    pub(crate) fn on_detach(&mut self, core: &mut Core, from: NodeId) {
         if self.invited.is_some_and(|(home, _)| home == from) {
             self.invited = None;
         }
