@@ -10,6 +10,7 @@ pub mod oracle;
 pub mod rng;
 pub mod schedule;
 pub mod shrink;
+pub mod words;
 pub mod world;
 
 pub use schedule::Class;

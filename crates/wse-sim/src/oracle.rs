@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wse_core::history::{Epoch, Position};
 use wse_mesh::ids::NodeId;
+use wse_mesh::log::chain::Segment;
 use wse_mesh::log::term::Term;
 
 use crate::schedule::Class;
@@ -78,6 +79,7 @@ pub struct Oracle {
     stamps: BTreeMap<(usize, Epoch, u64), u64>,
     epochs: BTreeMap<(usize, u64), BTreeSet<Epoch>>,
     homes: BTreeMap<(usize, Term), NodeId>,
+    tops: BTreeMap<(usize, NodeId), (Epoch, u64)>,
     /// Publications that were acknowledged as stored: topic and position.
     pub stored: BTreeMap<u64, (usize, Option<Position>)>,
 }
@@ -95,6 +97,7 @@ impl Oracle {
             stamps: BTreeMap::new(),
             epochs: BTreeMap::new(),
             homes: BTreeMap::new(),
+            tops: BTreeMap::new(),
             stored: BTreeMap::new(),
         }
     }
@@ -140,6 +143,20 @@ impl Oracle {
             self.broken(format!("S1 {at} names two publications, {before} and {id}"));
         }
         self.epochs.entry((topic, at.offset)).or_default().insert(at.epoch);
+    }
+
+    /// A home has a log that ends so.
+    pub fn has_stamped(&mut self, topic: usize, node: NodeId, segment: &Segment, top: u64) {
+        let before = self.tops.insert((topic, node), (segment.epoch, top));
+        let after = before.map_or(0, |(epoch, before)| if epoch == segment.epoch { before } else { 0 });
+        self.had(topic, segment.epoch, segment.first.max(after + 1)..=top);
+    }
+
+    /// Messages of these offsets were stamped in an epoch.
+    pub fn had(&mut self, topic: usize, epoch: Epoch, offsets: std::ops::RangeInclusive<u64>) {
+        for offset in offsets {
+            self.epochs.entry((topic, offset)).or_default().insert(epoch);
+        }
     }
 
     /// Two branches went on from one place.

@@ -34,7 +34,7 @@ impl Topic {
         let is_copy = |upstream: &Upstream| upstream.is_replica();
         if !self.is_wanted() && self.upstream.as_ref().is_some_and(|upstream| !is_copy(upstream)) {
             let upstream = self.upstream.take().expect("just seen");
-            core.send_item(upstream.peer, Kind::LogDetach, |out| put_topic(out, &self.name));
+            core.send_item(upstream.peer, Kind::LogUnfollow, |out| put_topic(out, &self.name));
         }
     }
 
@@ -183,7 +183,9 @@ impl Topic {
         self.forget_questions();
         self.upstream = None;
         let common = self.history.chain.common(self.history.top(), &sync.chain, end);
-        let is_stale = end < sync.end && common == Some(end) && end < self.history.top() && !is_attached;
+        let history = &self.history;
+        let lies_within = common == Some(end) && history.floor() <= end && end < history.top();
+        let is_stale = end < sync.end && lies_within && !is_attached;
         if is_stale || self.merge(core, received).is_err() {
             self.attach_again(core, from, session);
             return false;
@@ -209,9 +211,8 @@ impl Topic {
             self.refuse(core, from);
         } else if core.lacks(super::Fault::JumpHoles) && entries.first > self.history.top() + 1 {
             self.jump_to(core, frame);
-        } else if self.history.append_all(entries, core.now)? {
-            let upto = entries.end().min(self.history.top());
-            self.history.commit = self.history.commit.max(upto);
+        } else if self.history.append_all(entries, entries.end(), core.now)? {
+            // That they are committed is all that a home sends a follower them for.
         } else {
             self.upstream = None;
             self.forget_questions();
@@ -225,7 +226,7 @@ impl Topic {
     fn jump_to(&mut self, core: &Core, frame: &Entries<'_>) {
         self.history.ring.reset(frame.entries.first - 1);
         self.history.commit = frame.entries.first - 1;
-        let jumped = self.history.append_all(&frame.entries, core.now);
+        let jumped = self.history.append_all(&frame.entries, frame.entries.end(), core.now);
         if let Some(at) = &mut self.audience.delivered
             && jumped.is_ok()
         {
@@ -234,11 +235,15 @@ impl Topic {
         self.history.commit = self.history.top();
     }
 
-    /// The home sends no more, or can't answer now; or a follower of this home wants no more.
-    pub(crate) fn on_detach(&mut self, core: &mut Core, from: NodeId) {
+    /// A follower of this home wants no more.
+    pub(crate) fn on_unfollow(&mut self, from: NodeId) {
         if let Role::Home(home) = &mut self.role {
             home.detach(from);
         }
+    }
+
+    /// The home sends no more, or can't answer now.
+    pub(crate) fn on_detach(&mut self, core: &mut Core, from: NodeId) {
         if self.invited.is_some_and(|(home, _)| home == from) {
             self.invited = None;
         }

@@ -2,7 +2,7 @@
 
 use wse_core::history::{Epoch, Position};
 
-use super::chain::{Chain, Segment};
+use super::chain::{Chain, MAX_SEGMENTS, Segment};
 use super::frames::entries::{Item, Items};
 use super::last::Last;
 use super::output::Run;
@@ -99,14 +99,27 @@ impl History {
         if self.chain.last().is_none_or(|last| last.epoch != epoch) {
             self.chain.push(Segment { term, epoch, first: offset });
             let oldest = self.chain.segments()[0].first - 1;
-            self.ring.raise_floor(oldest.min(self.commit));
+            assert!(oldest <= self.commit, "a segment is forgotten when it is committed");
+            self.ring.raise_floor(oldest);
         }
         self.last.note(entry.publisher, entry.seq, offset);
         self.ring.push(entry);
     }
 
-    /// Appends messages that were received. What is held of them already is passed over; answers whether they go on from it.
-    pub(crate) fn append_all(&mut self, entries: &Items<'_>, now_ms: u64) -> Result<bool, Malformed> {
+    /// Whether a new segment would make one be forgotten that is not committed.
+    pub(crate) fn is_chain_full(&self) -> bool {
+        let segments = self.chain.segments();
+        segments.len() == MAX_SEGMENTS && segments[1].first - 1 > self.commit
+    }
+
+    /// Appends messages that were received and are committed up to an offset. What is held of them already is passed over; answers whether
+    /// they go on from it.
+    pub(crate) fn append_all(
+        &mut self,
+        entries: &Items<'_>,
+        commit: u64,
+        now_ms: u64,
+    ) -> Result<bool, Malformed> {
         let held = (self.top() + 1).saturating_sub(entries.first) as usize;
         let same =
             |(offset, item): (u64, &Item<'_>)| self.chain.at(offset).is_some_and(|at| at.epoch == item.epoch);
@@ -114,16 +127,19 @@ impl History {
             return Ok(false);
         }
         for item in entries.items.iter().skip(held) {
+            self.commit = self.commit.max(commit.min(self.top()));
             let fits = match self.chain.last() {
                 Some(last) if last.epoch == item.epoch => last.term == item.term,
                 Some(last) => last.term < item.term && !self.chain.has_epoch(item.epoch),
                 None => true,
             };
-            if !fits {
+            let is_new = self.chain.last().is_none_or(|last| last.epoch != item.epoch);
+            if !fits || (is_new && self.is_chain_full()) {
                 return Err(Malformed("term of an entry"));
             }
             self.append(item.term, item.epoch, item.to_entry(now_ms));
         }
+        self.commit = self.commit.max(commit.min(self.top()));
         Ok(true)
     }
 
@@ -173,6 +189,8 @@ impl History {
                 self.ring.push(entry);
             }
         }
+        // A longer memory of old segments than the other's ends here.
+        self.ring.raise_floor(received.chain.segments().first().map_or(0, |oldest| oldest.first - 1));
         self.chain = received.chain;
         self.last = received.last;
         self.commit = self.commit.min(common.unwrap_or(0)).max(received.commit.min(top)).max(self.floor());

@@ -122,7 +122,7 @@ impl Topic {
             .upstream
             .as_ref()
             .is_some_and(|up| up.is(core, from, session, frame.term) && up.is_replica());
-        let goes_on = is_mine && self.history.append_all(&frame.entries, core.now)?;
+        let goes_on = is_mine && self.history.append_all(&frame.entries, frame.commit, core.now)?;
         if !goes_on {
             if is_mine {
                 self.upstream = None;

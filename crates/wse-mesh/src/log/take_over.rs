@@ -172,6 +172,8 @@ impl Topic {
                 }
                 return;
             }
+            // Whoever agrees has promised this term, and has no log of a later one.
+            Reply::Log { outline, .. } if outline.lead().term >= Some(term) => return,
             Reply::Nothing => (Outline::default(), 0, Last::default()),
             Reply::Log { outline, commit, last } => (outline, commit, last),
         };
@@ -320,8 +322,9 @@ impl Topic {
             if !more && let Some(answer) = answer {
                 answer.outline.floor = answer.outline.floor.max(next.upto);
             }
-            let took_all = self.history.prepend(came, now, &core.config.limits);
-            taking.is_full |= !took_all;
+            // What has become too old meanwhile is not asked for again.
+            let connects = pull.fetch.upto == self.history.floor();
+            taking.is_full |= !connects || !self.history.prepend(came, now, &core.config.limits);
             self.free_slot(core);
         }
         self.check_answers(core);

@@ -163,9 +163,6 @@ impl Topic {
             Role::Follower => self.follow(core),
             Role::Taking(_) => {}
         }
-        if self.audience.delivered.is_none() {
-            self.place_audience(core);
-        }
         self.deliver(core);
         self.serve(core);
         self.prune(core);
@@ -187,6 +184,8 @@ impl Topic {
 
     /// Gives what is committed to the subscribers.
     pub(crate) fn deliver(&mut self, core: &mut Core) {
+        // Only a log that has changed home many times since is no longer kept up to where it was delivered.
+        self.place_audience(core);
         let Some(mut at) = self.audience.delivered else { return };
         let commit = self.history.commit;
         if at.offset >= commit {

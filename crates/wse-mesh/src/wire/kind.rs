@@ -88,7 +88,7 @@ kinds! {
     LogSync = 0x3c,
     /// Committed entries for a follower.
     LogEntries = 0x3d,
-    /// The speaker follows, or is followed, no longer; or can't be followed now.
+    /// The speaker is home no more, or can't be followed now.
     LogDetach = 0x3e,
     /// The speaker is home and thinks that the other should be.
     LogOffer = 0x3f,
@@ -104,4 +104,6 @@ kinds! {
     LogPublish = 0x44,
     /// Which publications are stored, at which positions, in how many copies.
     LogPublishAck = 0x45,
+    /// The speaker has nobody left for whom it follows.
+    LogUnfollow = 0x46,
 }

@@ -208,7 +208,7 @@ impl<'a> TopicTerm<'a> {
     }
 }
 
-/// Reads LOG_DETACH: the topics.
+/// Reads LOG_DETACH and LOG_UNFOLLOW: the topics.
 ///
 /// # Errors
 /// It is not one.

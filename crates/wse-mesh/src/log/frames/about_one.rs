@@ -94,7 +94,9 @@ impl<'a> Sync<'a> {
         });
         let within =
             chain.last().is_some_and(|segment| segment.first <= entries.end() + 1) && commit <= entries.end();
-        if !agrees || !within {
+        // A home has taken a term above all that its log has seen.
+        let is_older = chain.last().is_some_and(|segment| segment.term <= of);
+        if !agrees || !within || !is_older {
             return Err(Malformed("log"));
         }
         Ok(Self { term: of, lead, floor, end, fresh: flags & 1 != 0, chain, commit, last, entries })
@@ -125,7 +127,11 @@ impl<'a> Entries<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let reader = &mut Reader::new(payload);
         let of = term(reader, "term")?;
-        Ok(Self { term: of, commit: counted(reader, "commit")?, entries: Items::decode(reader)? })
+        let (commit, entries) = (counted(reader, "commit")?, Items::decode(reader)?);
+        if entries.items.last().is_some_and(|item| item.term > of) {
+            return Err(Malformed("term of an entry"));
+        }
+        Ok(Self { term: of, commit, entries })
     }
 }
 

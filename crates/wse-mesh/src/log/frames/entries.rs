@@ -153,6 +153,7 @@ mod tests {
     fn history(floor: u64, steps: &[(bool, u64, bool, u64, Vec<u8>)]) -> History {
         let mut history = History::default();
         history.ring.reset(floor);
+        history.commit = floor;
         let (mut term, mut seq) = (0, 1);
         for (new_segment, publisher, skips, at_ms, message) in steps {
             term += u64::from(*new_segment);

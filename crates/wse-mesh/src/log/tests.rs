@@ -1,0 +1,272 @@
+//! Scenes of one or two nodes; the worlds of `wse-sim` have the rest.
+
+use super::*;
+use crate::ids::{Incarnation, Session};
+use crate::view::{Member, Standing};
+use wse_core::history::Epoch;
+
+fn config() -> Config {
+    Config {
+        unacked_bytes: 1000,
+        limits: Limits { messages: 4, ttl_ms: 10_000, bytes: 10_000 },
+        ..Config::default()
+    }
+}
+
+/// Two nodes with a link, or one of them alone.
+struct Pair {
+    logs: [Logs; 2],
+    told: [Vec<Output>; 2],
+    now: u64,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let logs = [1, 2].map(|id| Logs::new(NodeId(id), id, config(), 0));
+        Self { logs, told: Default::default(), now: 1 }
+    }
+
+    fn linked(standing: Standing) -> Self {
+        let mut pair = Self::new();
+        pair.link(standing);
+        pair
+    }
+
+    fn link(&mut self, standing: Standing) {
+        for node in 0..2 {
+            let session = (standing == Standing::Alive).then_some(Session(7));
+            let id = NodeId(2 - node as u64);
+            let member = Member { id, incarnation: Incarnation(0), standing, leaving: false, session };
+            self.view(node, vec![member], false);
+        }
+    }
+
+    fn view(&mut self, node: usize, members: Vec<Member>, leaving: bool) {
+        let view = View { me: NodeId(node as u64 + 1), leaving, joining: false, members };
+        self.logs[node].handle_view(&view, self.now);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let mut goes_on = true;
+        while std::mem::take(&mut goes_on) {
+            for node in 0..2 {
+                while let Some(output) = self.logs[node].poll_output() {
+                    goes_on = true;
+                    let Output::Send { session, kind, topic, payload, .. } = &output else {
+                        self.told[node].push(output);
+                        continue;
+                    };
+                    let from = NodeId(node as u64 + 1);
+                    self.logs[1 - node]
+                        .handle_frame(from, *session, *kind, topic, payload, self.now)
+                        .unwrap();
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while let Some(at) = self.logs.iter().filter_map(Logs::poll_timeout).min().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.logs.iter_mut().for_each(|logs| logs.handle_timeout(self.now));
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn publish(&mut self, node: usize, text: &str) {
+        self.logs[node].publish("t", text.as_bytes().into(), Some(1), self.now).unwrap();
+        self.settle();
+    }
+
+    fn home(&self) -> usize {
+        (0..2)
+            .find(|node| self.logs[*node].inspect("t").is_some_and(|look| look.is_settled))
+            .expect("somebody is home")
+    }
+
+    /// How many messages the subscribers of a node got, in replays and live.
+    fn got(&self, node: usize) -> usize {
+        let runs = self.told[node].iter().flat_map(|output| match output {
+            Output::Deliver { run, .. } => std::slice::from_ref(run),
+            Output::Answer { replay, .. } => replay,
+            _ => &[],
+        });
+        runs.map(|run| run.messages.len()).sum()
+    }
+}
+
+#[test]
+fn a_node_alone_stamps_stores_and_delivers_at_once() {
+    let mut pair = Pair::new();
+    pair.view(0, Vec::new(), false);
+    pair.logs[0].recover("t", 9, None, pair.now);
+    pair.settle();
+    pair.publish(0, "one");
+    assert!(matches!(pair.told[0][0], Output::Answer { token: 9, confirmed: true, recovered: false, .. }));
+    assert!(
+        matches!(&pair.told[0][1..], [Output::Stored { token: 1, copies: 1, .. }, Output::Deliver { run, .. }] if run.first == 1)
+    );
+}
+
+#[test]
+fn a_message_is_stored_when_the_replica_holds_it_and_both_hear_it() {
+    let mut pair = Pair::linked(Standing::Alive);
+    for node in 0..2 {
+        pair.logs[node].recover("t", node as u64, None, pair.now);
+    }
+    pair.settle();
+    pair.pass(3000);
+    pair.publish(0, "one");
+    pair.pass(3000);
+    let stored = pair.told[0].iter().any(|output| matches!(output, Output::Stored { copies: 2, .. }));
+    assert!(stored && pair.got(0) == 1 && pair.got(1) == 1);
+}
+
+#[test]
+fn nothing_is_stored_while_the_replica_is_suspect_and_all_is_when_it_is_dead() {
+    let mut pair = Pair::linked(Standing::Alive);
+    pair.publish(0, "one");
+    pair.pass(2000);
+    let home = pair.home();
+    pair.link(Standing::Suspect);
+    pair.publish(home, "two");
+    pair.pass(2000);
+    assert!(pair.logs[home].inspect("t").unwrap().unacked);
+    pair.link(Standing::Dead);
+    pair.pass(2000);
+    let look = pair.logs[home].inspect("t").unwrap();
+    assert!(!look.unacked && look.commit == 2);
+}
+
+#[test]
+fn the_heir_goes_on_in_an_epoch_of_its_own_with_the_next_offset() {
+    let mut pair = Pair::linked(Standing::Alive);
+    pair.publish(0, "one");
+    pair.pass(2000);
+    let heir = 1 - pair.home();
+    let before = pair.logs[heir].kept("t");
+    pair.link(Standing::Dead);
+    pair.publish(heir, "two");
+    pair.pass(3000);
+    let after = pair.logs[heir].kept("t");
+    assert_eq!((before[0].epoch, before[0].first), (after[0].epoch, after[0].first));
+    assert!(after[1].first == 2 && after[1].epoch != after[0].epoch);
+}
+
+#[test]
+fn a_client_is_recovered_from_its_epoch_and_from_no_other() {
+    let mut pair = Pair::new();
+    pair.view(0, Vec::new(), false);
+    (0..3).for_each(|_| pair.publish(0, "m"));
+    let epoch = pair.logs[0].kept("t")[0].epoch;
+    pair.logs[0].recover("t", 1, Some(Position { epoch, offset: 1 }), pair.now);
+    pair.logs[0].recover("t", 2, Some(Position { epoch: Epoch::new(1), offset: 1 }), pair.now);
+    pair.settle();
+    let answer = |output: &Output| match output {
+        Output::Answer { token, recovered, replay, .. } => Some((*token, *recovered, replay.len())),
+        _ => None,
+    };
+    let answers: Vec<_> = pair.told[0].iter().filter_map(answer).collect();
+    assert_eq!(answers, [(1, true, 1), (2, false, 0)]);
+    assert_eq!(pair.got(0), 2);
+}
+
+#[test]
+fn what_is_too_much_or_too_old_is_forgotten_and_a_client_is_told() {
+    let mut pair = Pair::new();
+    pair.view(0, Vec::new(), false);
+    (0..6).for_each(|_| pair.publish(0, "m"));
+    let look = pair.logs[0].inspect("t").unwrap();
+    assert_eq!((look.outline.floor, look.outline.top), (2, 6));
+    let epoch = pair.logs[0].kept("t")[0].epoch;
+    pair.pass(11_000);
+    assert_eq!(pair.logs[0].inspect("t").unwrap().outline.floor, 6);
+    assert_eq!(pair.logs[0].bytes(), 0);
+    pair.logs[0].recover("t", 1, Some(Position { epoch, offset: 5 }), pair.now);
+    pair.logs[0].recover("t", 2, Some(Position { epoch, offset: 6 }), pair.now);
+    pair.settle();
+    let recovered = |wanted: u64| {
+        pair.told[0]
+            .iter()
+            .any(|output| matches!(output, Output::Answer { token, recovered: true, .. } if *token == wanted))
+    };
+    assert!(!recovered(1) && recovered(2), "the last position is gone on from however old it is");
+}
+
+#[test]
+fn publications_that_nobody_stores_are_refused_at_the_limit() {
+    let mut pair = Pair::linked(Standing::Suspect);
+    let mut taken = 0;
+    let full = loop {
+        match pair.logs[0].publish("t", [0; 100].as_slice().into(), None, 1) {
+            Ok(()) => taken += 1,
+            Err(full) => break full,
+        }
+    };
+    assert_eq!((taken, full), (6, Full));
+    pair.link(Standing::Dead);
+    pair.pass(2000);
+    assert!(pair.logs[0].publish("t", [0; 100].as_slice().into(), None, pair.now).is_ok());
+}
+
+#[test]
+fn a_subscription_that_no_home_answers_is_unconfirmed_and_told_its_place_later() {
+    let mut pair = Pair::linked(Standing::Suspect);
+    for node in 0..2 {
+        pair.logs[node].recover("t", 1, None, pair.now);
+    }
+    pair.settle();
+    pair.pass(config().confirm_ms() + 1);
+    for node in 0..2 {
+        assert!(matches!(pair.told[node][..], [Output::Answer { confirmed: false, position: None, .. }]));
+    }
+    pair.link(Standing::Alive);
+    pair.pass(3000);
+    for node in 0..2 {
+        assert!(matches!(pair.told[node][1], Output::Gap { gap: Gap { after: None, missed: None, .. }, .. }));
+    }
+}
+
+#[test]
+fn a_node_that_leaves_hands_its_topics_over_first() {
+    let mut pair = Pair::linked(Standing::Alive);
+    pair.publish(0, "one");
+    pair.pass(2000);
+    let home = pair.home();
+    let member = |node: usize, leaving: bool| {
+        let (id, session) = (NodeId(node as u64 + 1), Some(Session(7)));
+        vec![Member { id, incarnation: Incarnation(0), standing: Standing::Alive, leaving, session }]
+    };
+    pair.logs[home].leave(pair.now);
+    pair.view(home, member(1 - home, false), true);
+    pair.view(1 - home, member(home, true), false);
+    pair.pass(4000);
+    assert_eq!(pair.home(), 1 - home);
+    assert!(pair.told[home].iter().any(|output| matches!(output, Output::Left)));
+}
+
+#[test]
+fn what_nobody_needs_is_forgotten_and_numbers_are_not_used_again() {
+    let mut pair = Pair::linked(Standing::Alive);
+    pair.publish(0, "one");
+    pair.pass(2000);
+    for number in 0..40 {
+        let topic = format!("other-{number}");
+        pair.logs[0].publish(&topic, b"m".as_slice().into(), None, pair.now).unwrap();
+        pair.settle();
+        pair.pass(1000);
+    }
+    pair.pass(5000);
+    // With one replica both nodes hold every topic.
+    assert_eq!(pair.logs[0].topic_count(), 41);
+    pair.logs[0].unfollow("never-seen", pair.now);
+    pair.logs[0].recover("asked-once", 3, None, pair.now);
+    pair.logs[0].cancel("asked-once", 3, pair.now);
+    pair.settle();
+    assert_eq!(pair.logs[0].topic_count(), 42);
+    pair.pass(Config::IDLE_MS + 5000);
+    assert_eq!(pair.logs[0].topic_count(), 41);
+}

@@ -1,0 +1,127 @@
+//! What the schedule says, done.
+
+use super::{Event, Said, TOPICS, World};
+use crate::clients::Client;
+use crate::schedule::{Action, Class};
+
+impl World {
+    pub(super) fn act(&mut self, number: usize) {
+        let action = self.shape.actions[number].1.clone();
+        self.note(|_| format!("## {number}: {action:?}"));
+        match action {
+            Action::Join(place) | Action::Restart(place) => self.start_again(place),
+            Action::Publish(place, topic, count) => self.publish(place, topic, count),
+            Action::Arrive(client) => self.connect(client),
+            Action::Move(client) => {
+                if let Some(place) = self.clients[client].at {
+                    let token = self.clients[client].connection.as_ref().map(|connection| connection.token);
+                    self.clients[client].disconnect();
+                    let topic = self.clients[client].topic;
+                    let now = self.now;
+                    if let (Some(node), Some(token)) = (&mut self.nodes[place], token) {
+                        node.logs.cancel(TOPICS[topic], token, now);
+                    }
+                    self.unfollow_if_alone(place, topic);
+                    let at = self.now + self.rng.within(50, 8000);
+                    self.at(at, Event::Connect(client));
+                }
+            }
+            Action::Reset(a, b) => {
+                if let Some(peer) = self.nodes[b].as_ref().map(|node| node.id) {
+                    self.close(a, peer);
+                }
+            }
+            Action::Congest(from, to, lasts) => {
+                if !self.is_healed && !self.congested.contains_key(&(from, to)) {
+                    self.congested.insert((from, to), false);
+                    let at = self.now + lasts;
+                    self.at(at, Event::CongestionOver { from, to });
+                }
+            }
+            Action::Crash(place) => {
+                if self.alive().len() > 2 {
+                    self.kill(place);
+                }
+            }
+            Action::Block(pairs) => self.blocked.extend(pairs),
+            Action::Unblock(pairs) => self.unblock(&pairs.into_iter().collect()),
+            Action::Drain(place) => self.leave(place),
+        }
+    }
+
+    pub(super) fn leave(&mut self, place: usize) {
+        let now = self.now;
+        if self.setup.class == Class::D
+            && !self.is_healed
+            && self.nodes.iter().flatten().any(|node| node.members.is_leaving)
+        {
+            // One after the other.
+            let later = self.now + 1000;
+            self.at(later, Event::Leave(place));
+            return;
+        }
+        let least = if self.setup.class == Class::P { 2 } else { 1 };
+        if self.alive().len() <= least || self.is_healed {
+            return;
+        }
+        let Some(node) = &mut self.nodes[place] else { return };
+        node.members.is_leaving = true;
+        node.logs.leave(now);
+        let id = node.id;
+        for (to, session) in self.linked(place) {
+            self.send(place, to, session, Said::Leaving);
+        }
+        self.view(place);
+        // A node that leaves is waited for, unless a partition may keep it for ever.
+        let at = self.now + if self.setup.class == Class::P { 12_000 } else { 50_000 };
+        self.at(at, Event::Kill { place, id });
+    }
+
+    pub(super) fn publish(&mut self, place: usize, topic: usize, count: usize) {
+        let now = self.now;
+        for _ in 0..count {
+            let padding = self.rng.pick(&[0, 3, 100]);
+            let Some(node) = &mut self.nodes[place] else { return };
+            self.next_publication += 1;
+            let id = self.next_publication;
+            let mut message = id.to_le_bytes().to_vec();
+            message.resize(8 + padding, 0);
+            let published = node.logs.publish(TOPICS[topic], message.into(), Some(id), now);
+            assert!(published.is_ok(), "there is room for what a world publishes");
+            self.published.push(id);
+        }
+        self.drain(place);
+    }
+
+    pub(super) fn connect(&mut self, client: usize) {
+        let alive = self.alive();
+        if self.clients[client].at.is_some() || alive.is_empty() {
+            return;
+        }
+        let place = self.rng.pick(&alive);
+        self.next_token += 1;
+        self.arrived.insert(client);
+        let (token, now) = (self.next_token, self.now);
+        self.clients[client].connect(place, token);
+        let (topic, position) = (self.clients[client].topic, self.clients[client].position);
+        self.note(|_| format!("## client {client} of t{topic} comes to {place} with {position:?}"));
+        let node = self.nodes[place].as_mut().expect("it is alive");
+        node.logs.recover(TOPICS[topic], token, position, now);
+        self.drain(place);
+    }
+
+    pub(super) fn unfollow_if_alone(&mut self, place: usize, topic: usize) {
+        let now = self.now;
+        let is_there = |client: &Client| {
+            client.at == Some(place)
+                && client.topic == topic
+                && client.connection.as_ref().is_some_and(|connection| connection.is_answered)
+        };
+        if !self.clients.iter().any(is_there)
+            && let Some(node) = &mut self.nodes[place]
+        {
+            node.logs.unfollow(TOPICS[topic], now);
+            self.drain(place);
+        }
+    }
+}
