@@ -56,6 +56,17 @@ SIGNATURES = {
     "prometheus_metrics": "(self, /)",
     "add_static": "(self, /, path, content_type, body)",
     "mint_token": "(self, /, claims)",
+    "connect_cluster": (
+        "(self, /, peers, tls_cert=None, tls_key=None, tls_ca=None, cluster_port=None, seeds=None, "
+        "cluster_addr=None, cluster_secret=None, cluster_name='wse', cluster_host=None, recovery_replicas=1, "
+        "heartbeat_interval=2.0, dead_after=8.0, tls_verify_name=False)"
+    ),
+    "cluster_connected": "(self, /)",
+    "cluster_peers_count": "(self, /)",
+    "cluster_info": "(self, /)",
+    "cluster_identity": "(self, /)",
+    "reload_cluster_tls": "(self, /, cert, key, ca)",
+    "get_cluster_dlq_entries": "(self, /)",
 }
 """The documented methods. What the stub says of them is compared with the module by stubtest."""
 
@@ -127,6 +138,11 @@ def every_call(server: RustWSEServer, conn_id: str) -> dict[str, tuple[Callable[
         "get_topic_subscriber_count": (lambda: server.get_topic_subscriber_count("t"), 0),
         "get_connection_count": (server.get_connection_count, 0),
         "get_connections": (server.get_connections, []),
+        "cluster_connected": (server.cluster_connected, False),
+        "cluster_peers_count": (server.cluster_peers_count, 0),
+        "cluster_info": (server.cluster_info, []),
+        "cluster_identity": (server.cluster_identity, None),
+        "get_cluster_dlq_entries": (server.get_cluster_dlq_entries, []),
         "get_connection_info": (lambda: server.get_connection_info(conn_id), None),
         "disconnect": (lambda: server.disconnect(conn_id), None),
         "send_event": (lambda: server.send_event(conn_id, {"t": "x"}), 0),

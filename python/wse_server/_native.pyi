@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from os import PathLike
 from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import override
 
 from wse_server.types import (
+    ClusterIdentity,
+    ClusterPeer,
     ConnectionInfo,
+    DeadLetter,
     DrainResult,
     Event,
     HealthSnapshot,
@@ -24,6 +28,8 @@ __version__: str
 # No plain `Iterable[str]`, since a `str` is one, and always a mistake.
 _Topics: TypeAlias = list[str] | tuple[str, ...] | AbstractSet[str]
 _Text: TypeAlias = str | bytes
+_Path: TypeAlias = str | PathLike[str]
+_Addresses: TypeAlias = list[str] | tuple[str, ...]
 _Algorithm: TypeAlias = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 @final
@@ -208,6 +214,29 @@ class RustWSEServer:
     def prometheus_metrics(self) -> str: ...
     def add_static(self, path: str, content_type: str, body: _Text) -> None: ...
     def mint_token(self, claims: dict[str, Any]) -> str: ...
+    def connect_cluster(
+        self,
+        peers: _Addresses,
+        tls_cert: _Path | None = None,
+        tls_key: _Path | None = None,
+        tls_ca: _Path | None = None,
+        cluster_port: int | None = None,
+        seeds: _Addresses | None = None,
+        cluster_addr: str | None = None,
+        cluster_secret: bytes | str | None = None,
+        cluster_name: str = "wse",
+        cluster_host: str | None = None,
+        recovery_replicas: int = 1,
+        heartbeat_interval: float = 2.0,
+        dead_after: float = 8.0,
+        tls_verify_name: bool = False,
+    ) -> None: ...
+    def cluster_connected(self) -> bool: ...
+    def cluster_peers_count(self) -> int: ...
+    def cluster_info(self) -> list[ClusterPeer]: ...
+    def cluster_identity(self) -> ClusterIdentity | None: ...
+    def reload_cluster_tls(self, cert: _Path, key: _Path, ca: _Path) -> None: ...
+    def get_cluster_dlq_entries(self) -> list[DeadLetter]: ...
 
 def rust_jwt_encode(
     claims: dict[str, Any],

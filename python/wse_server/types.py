@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias, TypedDict
 
 __all__ = [
+    "ClusterIdentity",
+    "ClusterPeer",
     "ConnectionInfo",
+    "DeadLetter",
     "DrainResult",
     "Event",
     "HealthSnapshot",
@@ -122,6 +125,57 @@ class DrainResult(TypedDict):
     """Clients that had not answered the close when their time was up."""
 
 
+class ClusterPeer(TypedDict):
+    """Another node in the answer of `cluster_info`, or an address behind which none was found yet."""
+
+    address: str | None
+    """Where it listens for other nodes, "host:port"; None as long as that is not known."""
+    instance_id: str | None
+    """16 hexadecimal digits, drawn anew whenever its process starts; None if it was not reached yet."""
+    connected: bool
+    """Whether messages reach it: its link stands, and it was heard lately."""
+    state: Literal["alive", "suspect", "dead", "unreached"]
+    """`suspect`: its link is lost, or it is silent for half of `dead_after`. `unreached`: never met."""
+    leaving: bool
+    """Whether it has said that it is about to go, as `drain` does."""
+    since: float
+    """Seconds in this state."""
+    round_trip_ms: float | None
+    """Milliseconds until it answers; None before the first answer."""
+    bytes_received: int
+    """Bytes received on the link that stands, from its beginning."""
+    bytes_sent: int
+    """Bytes sent on it."""
+    queued_bytes: int
+    """Bytes that wait to be sent on it."""
+
+
+class ClusterIdentity(TypedDict):
+    """The answer of `cluster_identity`: this node as the others know it."""
+
+    instance_id: str
+    """16 hexadecimal digits, drawn anew at each start."""
+    address: str
+    """Where it listens for other nodes, "host:port"."""
+
+
+class DeadLetter(TypedDict):
+    """A message that another node was not given, from `get_cluster_dlq_entries`."""
+
+    topic: str
+    """Its topic."""
+    message: bytes
+    """Its first 1,024 bytes."""
+    bytes: int
+    """How long all of it was."""
+    peer: str
+    """The `instance_id` of the node that did not get it."""
+    reason: str
+    """Why it did not."""
+    timestamp: float
+    """When it was given up, in seconds since 1970."""
+
+
 class HealthSnapshot(TypedDict):
     """What `health_snapshot` and `GET /health` tell. What counts begins anew with every `start`."""
 
@@ -188,15 +242,15 @@ class HealthSnapshot(TypedDict):
     presence_total_users: int
     """Users present, summed over topics."""
     cluster_connected: bool
-    """Whether this node is part of a cluster."""
+    """Whether at least one other node is reachable."""
     cluster_peer_count: int
     """Other nodes that are reachable."""
     cluster_messages_sent: int
-    """Messages sent to other nodes."""
+    """Messages given to the links to other nodes, each node counted."""
     cluster_messages_delivered: int
     """Messages of other nodes that were delivered here."""
     cluster_messages_dropped: int
-    """Messages for other nodes that were given up."""
+    """Messages for other nodes that were given up, and those of queue groups that found no member there."""
     cluster_bytes_sent: int
     """Bytes sent to other nodes."""
     cluster_bytes_received: int
@@ -206,4 +260,4 @@ class HealthSnapshot(TypedDict):
     cluster_unknown_message_types: int
     """Frames of other nodes that this version does not know."""
     cluster_dlq_size: int
-    """Entries in the dead letter queue."""
+    """Messages in `get_cluster_dlq_entries`."""

@@ -1,0 +1,49 @@
+"""The page for operators: its program runs as it stands, and its commands are those that the tests use."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import support
+from certificates import MAKE_CA, MAKE_NODE
+
+
+def blocks(repository: Path, language: str) -> list[str]:
+    page = (repository / "docs" / "cluster.md").read_text()
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page)
+
+
+def test_three_nodes_run_the_program_of_the_page(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = (block for block in blocks(repository, "python") if "WSE_SEEDS" in block)
+    program = tmp_path / "node.py"
+    program.write_text("import logging\nlogging.basicConfig(level=logging.INFO)\n" + code)
+    ports = [(support.free_port(), support.free_port()) for _ in range(3)]
+    monkeypatch.setenv("WSE_SEEDS", ",".join(f"{support.HOST}:{port}" for _, port in ports[:2]))
+    monkeypatch.setenv("WSE_CLUSTER_SECRET", "a secret of the whole cluster")
+    with ExitStack() as stack:
+        nodes = []
+        for port, cluster_port in ports:
+            monkeypatch.setenv("WSE_PORT", str(port))
+            monkeypatch.setenv("WSE_CLUSTER_PORT", str(cluster_port))
+            nodes.append(stack.enter_context(support.Program(program)))
+        peers = []
+        for node, (port, _) in zip(nodes, ports, strict=True):
+            node.wait_for_port(port)
+            peers.append(support.Peer(support.dial(f"ws://{support.HOST}:{port}/wse"), ""))
+            stack.callback(peers[-1].close)
+        for node in nodes:
+            support.wait_until(lambda node=node: node.output.count("linked with node") == 2, "linked")  # type: ignore[misc]
+        for number, peer in enumerate(peers):
+            # What a client says is heard by itself when the program has subscribed it.
+            peer.send(f"hello {number}")
+            assert {other.receive() for other in peers} == {f"hello {number}"}
+
+
+def test_the_commands_for_certificates_are_those_of_the_tests(repository: Path) -> None:
+    assert blocks(repository, "bash") == [MAKE_CA + MAKE_NODE]
