@@ -136,7 +136,7 @@ lint-python: $(VENV)/.ready
 .PHONY: types
 types: $(VENV)/.ready ## mypy --strict
 	$(BIN)/mypy --strict
-	cd benches && $(BIN)/mypy --strict run.py wsebench server.py
+	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py
 
 .PHONY: stubtest
 stubtest: $(VENV)/.ready ## the stub of the native module against the module itself
@@ -198,7 +198,7 @@ bench: doctor build-release ## this build, the earlier release and the floor, in
 
 .PHONY: bench-cluster
 bench-cluster: doctor build-release ## messages through a hop, beside the same without one (BENCH="--only flood --earlier PYTHON")
-	$(RELEASE_VENV)/bin/python benches/cluster.py $(BENCH)
+	$(RELEASE_VENV)/bin/python benches/hop.py $(BENCH)
 
 .PHONY: soak
 soak: $(if $(filter checked,$(SOAK)),build,build-release) ## clients of every kind for MINUTES (10), and what is left (SOAK=checked)

@@ -13,6 +13,7 @@ import itertools
 import sys
 import threading
 import time
+from typing import Any
 
 from wse_server import RustWSEServer
 
@@ -40,7 +41,7 @@ def publish(server: RustWSEServer, rate: float) -> None:
 def main() -> None:
     role, port, cluster_port, *peers = sys.argv[1:]
     rate = float(peers.pop()) if role == "publish" else 0.0
-    limits = {"rate_limit_capacity": 1e12, "rate_limit_refill": 1e12}
+    limits: dict[str, Any] = {"rate_limit_capacity": 1e12, "rate_limit_refill": 1e12}
     server = RustWSEServer("127.0.0.1", int(port), max_connections=20_000, **limits)
     server.enable_drain_mode()
     server.start()

@@ -1,7 +1,7 @@
 """Measure messages that go through one hop of a cluster, beside the same without and the earlier release.
 
-python3 benches/cluster.py                 everything, a few minutes
-python3 benches/cluster.py --only flood    one of: flood, latency, idle
+python3 benches/hop.py                 everything, a few minutes
+python3 benches/hop.py --only flood    one of: flood, latency, idle
 
 Two cores are needed: the publisher's node and the clients on one, the node with the subscribers on the other.
 What has history is not measured: topics with history are not built in clusters yet.
