@@ -12,7 +12,8 @@ pub fn place_of_turn(turn: u64, members: &[u32]) -> Option<usize> {
         let in_row = || members.iter().enumerate().filter(|(_, count)| **count > row).map(|(place, _)| place);
         let width = in_row().count() as u64;
         // The rows up to the shortest place that is left are alike.
-        let height = in_row().map(|place| members[place] - row).min().expect("a turn is less than all members");
+        let height =
+            in_row().map(|place| members[place] - row).min().expect("a turn is less than all members");
         let block = width * u64::from(height);
         if left < block {
             return in_row().nth((left % width) as usize);
