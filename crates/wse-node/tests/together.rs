@@ -156,11 +156,12 @@ fn visit(address: SocketAddr, turn: usize) -> io::Result<()> {
     }
 }
 
-/// Publishes in every way there is until told to stop; the numbers rise by one.
+/// Publishes in every way there is until told to stop; the numbers rise by one. What goes to everyone has numbers of its own: a client that fell
+/// behind gets the messages of the topic again when it reads, after what was not the topic's.
 fn publish(server: &Server, name: usize, over: &AtomicBool) {
     let topic = Filter::parse("news.one").unwrap();
     let jobs = Filter::parse("jobs").unwrap();
-    let mut number = 0_u64;
+    let (mut number, mut to_all) = (0_u64, 0_u64);
     let mut next = || {
         number += 1;
         format!("p{name} {number}")
@@ -174,7 +175,8 @@ fn publish(server: &Server, name: usize, over: &AtomicBool) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         server.publish_many(topic, &texts).unwrap();
         server.publish_many(jobs, &["job", "job", "job"]).unwrap();
-        let text = next();
+        to_all += 1;
+        let text = format!("all{name} {to_all}");
         let mut publication = server.to_everyone(Payload::Text(&text)).unwrap();
         if !publication.try_finish() {
             publication.finish();
