@@ -19,7 +19,7 @@ const LAZY_SLICE: std::time::Duration = std::time::Duration::from_micros(250);
 /// Connections written to before the clock is looked at.
 const STEP: usize = 16;
 /// Bytes of news of who is there that are written to one connection before it is the turn of the next.
-const LAZY_BYTES: usize = 64 * 1024;
+const LAZY_BYTES: usize = 16 * 1024;
 /// Pieces gathered into one write.
 const GATHER: usize = 128;
 

@@ -10,8 +10,8 @@ const MAX_BATCHES: usize = 4;
 
 /// The line of those whose sockets take bytes again; no topic has this number.
 const LATE: u64 = u64::MAX;
-/// Connections of the lazy line that are served at a time: while nobody else waits, and after each step of others.
-const LAZY_STEPS: (usize, usize) = (4, 1);
+/// Connections of the lazy line that are served at a time, alone or after a step of others: a message that comes meanwhile waits for them.
+const LAZY_STEP: usize = 1;
 
 /// The lines of one shard.
 #[derive(Debug, Default)]
@@ -80,14 +80,13 @@ impl Sweeps {
 
     /// Takes the next few connections of the line whose turn it is; the turn goes on to the next line.
     pub(super) fn next(&mut self, max: usize, out: &mut Vec<u32>) {
-        let lazily = if self.are_lazy() { LAZY_STEPS.0 } else { LAZY_STEPS.1 };
         if let Some(mut sweep) = self.lines.pop_front() {
             out.extend(sweep.line.drain(..sweep.line.len().min(max)));
             if !sweep.line.is_empty() {
                 self.lines.push_back(sweep);
             }
         }
-        out.extend(self.lazy.drain(..self.lazy.len().min(lazily)));
+        out.extend(self.lazy.drain(..self.lazy.len().min(LAZY_STEP)));
     }
 }
 
