@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster import CALM, instance, join, wait_until_whole
+from nodes import CALM, instance, join, wait_until_whole
 from support import HOST, Running, free_port
 from wse_server import RustWSEServer
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cluster import (
+from loglines import LogLines
+from nodes import (
     FAST,
     NodeProcess,
     address,
@@ -21,7 +22,6 @@ from cluster import (
     state_of,
     wait_until_whole,
 )
-from loglines import LogLines
 from support import HOST, Running, free_port, wait_until
 from wse_server import RustWSEServer
 
@@ -156,7 +156,7 @@ def test_a_killed_node_is_counted_out_as_its_host_refuses_and_comes_back(server_
         wait_until(lambda: first.cluster_peers_count() == second.cluster_peers_count() == 2, "three")
         killed.kill()
         for node in (first, second):
-            wait_until(lambda node=node: state_of(node, killed.name) == "dead", "it is dead", 2)  # type: ignore[misc]
+            wait_until(lambda node=node: state_of(node, killed.name) == "dead", "it is dead", 4)  # type: ignore[misc]
             assert node.cluster_peers_count() == 1
     again = DEFAULTS | {"seeds": [address(first)], "cluster_port": port_of(killed.address)}
     with NodeProcess(again) as back:
@@ -184,16 +184,15 @@ def test_a_node_that_stands_still_is_not_counted_and_is_whole_again_when_it_goes
 def test_a_stop_is_heard_at_once_however_long_the_limits_are(server_factory: Factory) -> None:
     limits = {"heartbeat_interval": 30.0, "dead_after": 600.0}
     first, second, third = (node.server for node in mesh(server_factory, 3, cluster=limits))
-    gone = instance(third)
+    gone, place = instance(third), address(third)
     began = time.monotonic()
     with LogLines() as log:
         third.stop()
-        assert time.monotonic() - began < 3, "nobody waits for long"
+        assert time.monotonic() - began < 5, "nobody waits for long"
         for node in (first, second):
-            wait_until(lambda node=node: node.cluster_peers_count() == 1, "it is gone", 1)  # type: ignore[misc]
+            wait_until(lambda node=node: node.cluster_peers_count() == 1, "it is gone", 3)  # type: ignore[misc]
             assert state_of(node, gone) == "dead"
-        (line, *_) = log.wait(f"node {gone}")
-        assert "is dead: it has shut down" in line.getMessage()
+        log.wait(f"node {gone} at {place} is dead: it has shut down")
     assert third.cluster_info() == []
     assert third.cluster_identity() is None
     assert not third.cluster_connected()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cluster import join, mesh, numbers, until, wait_until_whole
+from nodes import join, mesh, numbers, until, wait_until_whole
 from support import Peer, Running, wait_until
 
 Factory = Callable[..., Running]

@@ -16,8 +16,9 @@ use crate::inbox::Message;
 use crate::log::limited;
 use crate::shared::Shared;
 
-/// How long a publisher waits for a peer that takes nothing at all; then its message is given up.
-const STUCK: Duration = Duration::from_secs(1);
+/// How long a publisher waits for a peer that takes nothing at all; then its message is given up. Longer than the second for which a node
+/// takes nothing when its clients have just stalled (`shard/hold`): that one goes on.
+const STUCK: Duration = Duration::from_secs(2);
 /// How often it looks.
 const LOOK: Duration = Duration::from_micros(500);
 
@@ -52,7 +53,7 @@ impl Shared {
         (!backlog.is_empty()).then_some(backlog)
     }
 
-    /// Waits until the peers have room, or take nothing for a second.
+    /// Waits until the peers have room, or take nothing for two seconds.
     pub(crate) fn finish_forward(&self, backlog: Backlog) {
         let Some(cluster) = self.cluster.get() else { return };
         for left in backlog.left {

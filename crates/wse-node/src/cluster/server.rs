@@ -19,7 +19,7 @@ pub struct Forwarding<'a> {
 }
 
 impl Forwarding<'_> {
-    /// Waits until they have, or take nothing for a second: then it is given up for them, and counted.
+    /// Waits until they have, or take nothing for two seconds: then it is given up for them, and counted.
     pub fn finish(self) {
         self.shared.finish_forward(self.backlog);
     }

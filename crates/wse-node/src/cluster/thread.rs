@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use tokio::task::{LocalSet, spawn_local};
-use wse_link::{Class, Closed, Failure, Frame, Link, Owner, Port};
+use wse_link::{Class, Closed, DialError, Failure, Frame, Link, Owner, Port};
 use wse_mesh::ids::{NodeId, Session};
 use wse_mesh::interest::{Note, Output as InterestOutput};
 use wse_mesh::members::{DIAL_MS, DialFailure, Level, Members, Output, Terms};
@@ -84,6 +84,8 @@ struct Core {
     /// Messages of peers that found no room; their links are paused.
     waiting: RefCell<HashMap<Session, VecDeque<Waiting>>>,
     dialler: RefCell<Option<Dialler>>,
+    /// The address of the dial that the machine is being told of and what was wrong, for the line that it may write about it.
+    dial_error: RefCell<Option<(Address, DialError)>>,
     /// When the loop looks again at the latest.
     wakes_at_ms: Cell<u64>,
     left: Cell<bool>,
@@ -101,6 +103,7 @@ impl Core {
             known: RefCell::default(),
             waiting: RefCell::default(),
             dialler: RefCell::default(),
+            dial_error: RefCell::default(),
             wakes_at_ms: Cell::new(0),
             left: Cell::new(false),
         })
@@ -170,11 +173,14 @@ impl Core {
                 Some(Output::Up { id, session, terms }) => self.up(id, session, terms),
                 Some(Output::Down { id, session }) => self.down(id, session),
                 Some(Output::Changed) => self.look_for_dead(),
-                Some(Output::Note { level, text }) => match level {
-                    Level::Debug => tracing::debug!("{text}"),
-                    Level::Info => tracing::info!("{text}"),
-                    Level::Warn => tracing::warn!("{text}"),
-                },
+                Some(Output::Note { level, text }) => {
+                    let why = self.why_not_dialled(&text);
+                    match level {
+                        Level::Debug => tracing::debug!("{text}{why}"),
+                        Level::Info => tracing::info!("{text}{why}"),
+                        Level::Warn => tracing::warn!("{text}{why}"),
+                    }
+                }
             }
             is_status_new = true;
         }
@@ -231,10 +237,24 @@ impl Core {
                         Failure::Denied => DialFailure::Denied,
                     };
                     this.members.borrow_mut().handle_dial_failed(&address, failure, now_ms);
+                    if matches!(error.failure, Failure::Denied | Failure::Name) {
+                        *this.dial_error.borrow_mut() = Some((address, error));
+                    }
                 }
             }
             this.settle();
+            this.dial_error.take();
         });
+    }
+
+    /// The reason behind a line about a dial, in brackets: the machine knows its kind alone, and who is woken at night needs the words.
+    fn why_not_dialled(&self, line: &str) -> String {
+        match &*self.dial_error.borrow() {
+            Some((address, error)) if line.starts_with(&format!("no link with {address}: ")) => {
+                format!(" ({})", error.text)
+            }
+            _ => String::new(),
+        }
     }
 
     fn up(&self, id: NodeId, session: Session, terms: Terms) {
