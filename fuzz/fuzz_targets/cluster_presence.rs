@@ -206,6 +206,8 @@ impl World {
     /// Nothing more is lost, and the stranger is gone.
     fn calm(&mut self) {
         self.b.handle_dead(STRANGER);
+        // From here on there is room: the time stays even.
+        self.now_ms += self.now_ms % 2;
         for _ in 0..150 {
             self.pass(500);
             self.drain();
