@@ -163,6 +163,10 @@ impl World {
                 self.to_b.push_back((kind, payload));
             }
         }
+        // Odd times there is no room to tell of what is void.
+        while self.now_ms.is_multiple_of(2) && self.b.first_void().is_some() {
+            self.b.drop_void();
+        }
         while let Some(output) = self.b.poll_output() {
             match output {
                 Output::Send { peer: A, session: on, kind, payload } if on == session => {
@@ -202,6 +206,8 @@ impl World {
     /// Nothing more is lost, and the stranger is gone.
     fn calm(&mut self) {
         self.b.handle_dead(STRANGER);
+        // From here on there is room: the time stays even.
+        self.now_ms += self.now_ms % 2;
         for _ in 0..150 {
             self.pass(500);
             self.drain();

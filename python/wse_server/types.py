@@ -33,7 +33,9 @@ Event: TypeAlias = tuple[
 - `bin`: a binary message, as bytes.
 - `disconnect`: None. The connection has ended, and its id is never used again.
 - `presence_join`: a user has come to a topic, by this connection; a dict with `topic`, `user_id` and `data`.
-- `presence_leave`: a user has left a topic, with this connection; the same dict, with the last data.
+  The id is an empty str if that was at another node of the cluster.
+- `presence_leave`: a user has left a topic, with this connection; the same dict, with the last data. The id
+  is an empty str if that was at another node, or with a node that died.
 
 The third place is `Any`, so that the three can be unpacked and used at once: on unpacking, a checker forgets
 that they belong together, and would ask for an `isinstance` after each look at the kind.
@@ -104,14 +106,14 @@ class PresentUser(TypedDict):
     data: dict[str, Any]
     """What the user shows: the data given last by one of its connections."""
     connections: int
-    """By how many connections it is present."""
+    """By how many connections it is present, those to other nodes of the cluster included."""
 
 
 class PresenceStats(TypedDict):
     """The answer of `presence_stats`."""
 
     num_users: int
-    """Users that are present."""
+    """Users that are present, in the whole cluster."""
     num_connections: int
     """Their connections."""
 
@@ -238,9 +240,9 @@ class HealthSnapshot(TypedDict):
     presence_enabled: bool
     """Whether presence is tracked."""
     presence_topics: int
-    """Topics with somebody present."""
+    """Topics with somebody present, in the whole cluster: all nodes tell the same."""
     presence_total_users: int
-    """Users present, summed over topics."""
+    """Users present, summed over topics, in the whole cluster: all nodes tell the same."""
     cluster_connected: bool
     """Whether at least one other node is reachable."""
     cluster_peer_count: int
@@ -258,6 +260,7 @@ class HealthSnapshot(TypedDict):
     cluster_reconnect_count: int
     """How often a link to another node had to be made again."""
     cluster_unknown_message_types: int
-    """Frames of other nodes that this version does not know."""
+    """Frames of other nodes that this one ignored: of kinds unknown to its version, or of presence without
+    `presence_enabled`."""
     cluster_dlq_size: int
     """Messages in `get_cluster_dlq_entries`."""

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wse_core::ConnId;
 use wse_core::presence::{Data, Kind as What, Stats};
 use wse_mesh::ids::{NodeId, Session};
-use wse_mesh::presence::{Limits, Note, Output, Presence};
+use wse_mesh::presence::{Limits, Note, Output, Presence, topics_of};
 use wse_mesh::wire::{Kind, Malformed};
 
 const A: NodeId = NodeId(1);
@@ -60,8 +60,15 @@ impl Node {
             .map_or_else(String::new, |one| one.data.as_str().to_owned())
     }
 
-    /// What it says to one peer, and what it tells.
+    /// What it says to one peer, and what it tells, that of void entries included.
     fn drain(&mut self, to: NodeId) -> (Vec<Frame>, Vec<Told>, Vec<Note>) {
+        while self.presence.first_void().is_some() {
+            self.presence.drop_void();
+        }
+        self.drain_but_void(to)
+    }
+
+    fn drain_but_void(&mut self, to: NodeId) -> (Vec<Frame>, Vec<Told>, Vec<Note>) {
         let (mut frames, mut all, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(output) = self.presence.poll_output() {
             match output {
@@ -212,9 +219,9 @@ fn after_a_lost_link_only_what_changed_is_told_and_without_a_change_nothing_is_s
     let (kinds, changes) = talk(&mut a, &mut b, 3);
     assert!(kinds.contains(&Kind::PresenceSnapshot));
     let expected = [
-        told("t", "goes", LEFT, "x"),
         told("t", "changes", What::Updated, "y"),
         told("t", "comes", What::Joined, "z"),
+        told("t", "goes", LEFT, "x"),
     ];
     assert_eq!(changes, expected);
 }
@@ -257,6 +264,110 @@ fn with_a_dead_node_go_its_users_but_not_those_who_are_elsewhere() {
     assert_eq!(b.presence.stats("t"), Stats { users: 1, connections: 1 });
     assert_eq!(b.shows("at both"), data("of b").as_str());
     assert_eq!(changes.iter().filter(|(_, _, what, _)| *what == LEFT).count(), 1);
+}
+
+#[test]
+fn what_a_dead_node_said_counts_until_it_is_dropped_piece_by_piece() {
+    let ((mut a, mut b), mut now_ms) = (linked(), 0);
+    for (number, user) in (0..).zip(["u1", "u2", "u3"]) {
+        a.enter(user, number, "x");
+    }
+    pass(&mut a, &mut now_ms);
+    talk(&mut a, &mut b, 1);
+    b.presence.handle_dead(A);
+    assert_eq!(b.drain_but_void(A).1, [], "nobody was asked to tell of it yet");
+    assert_eq!(b.presence.user_count(), 3);
+    for (user, left) in [("u1", 2), ("u2", 1)] {
+        assert_eq!(b.presence.first_void().map(|topic| &**topic), Some("t"));
+        b.presence.drop_void();
+        assert_eq!(b.drain_but_void(A).1, [told("t", user, LEFT, "x")]);
+        assert_eq!(b.presence.user_count(), left);
+    }
+    // It was not dead: who is there is as if nothing had been said of it.
+    a.presence.handle_down(B, Session(1));
+    link(&mut a, &mut b, 2);
+    let (from_a, _, _) = a.drain(B);
+    b.hear(A, 2, &from_a);
+    let (from_b, _, _) = b.drain_but_void(A);
+    a.hear(B, 2, &from_b);
+    let (from_a, _, _) = a.drain(B);
+    b.hear(A, 2, &from_a);
+    assert_eq!(b.presence.first_void(), None);
+    let joined = [told("t", "u1", What::Joined, "x"), told("t", "u2", What::Joined, "x")];
+    assert_eq!(b.drain_but_void(A).1, joined, "the third was there all the time");
+    assert_eq!(b.presence.user_count(), 3);
+    assert!(b.presence.knows(A));
+}
+
+#[test]
+fn those_who_left_while_a_link_was_gone_are_dropped_piece_by_piece_too() {
+    let ((mut a, mut b), mut now_ms) = (linked(), 0);
+    for number in 0..100 {
+        a.enter(&format!("u{number:02}"), number, "x");
+    }
+    pass(&mut a, &mut now_ms);
+    talk(&mut a, &mut b, 1);
+    a.presence.handle_down(B, Session(1));
+    b.presence.handle_down(A, Session(1));
+    (0..100).filter(|number| *number != 7).for_each(|number| a.exit(&format!("u{number:02}"), number));
+    link(&mut a, &mut b, 2);
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let (from_a, _, _) = a.drain(B);
+        b.hear(A, 2, &from_a);
+        let (from_b, news, _) = b.drain_but_void(A);
+        a.hear(B, 2, &from_b);
+        all.extend(news);
+    }
+    assert!(b.presence.knows(A), "the copy is right, though not all were told");
+    assert_eq!((all.len(), b.presence.user_count()), (0, 100));
+    a.enter("u50", 50, "x");
+    pass(&mut a, &mut now_ms);
+    let (from_a, _, _) = a.drain(B);
+    b.hear(A, 2, &from_a);
+    assert_eq!(b.drain(A).1.len(), 98, "one stayed, and one is back before it was told that it had left");
+    assert_eq!(b.presence.user_count(), 2);
+}
+
+#[test]
+fn what_happens_while_there_is_no_link_is_counted_and_not_gathered() {
+    let ((mut a, mut b), mut now_ms) = (linked(), 0);
+    a.enter("u", 1, "x");
+    talk(&mut a, &mut b, 1);
+    a.enter("gathered", 2, "x");
+    a.presence.handle_down(B, Session(1));
+    b.presence.handle_down(A, Session(1));
+    a.exit("gathered", 2);
+    a.exit("u", 1);
+    a.enter("u", 1, "x");
+    pass(&mut a, &mut now_ms);
+    assert!(!a.presence.has_output());
+    assert_eq!(a.presence.poll_timeout(), None);
+    link(&mut a, &mut b, 2);
+    let (kinds, changes) = talk(&mut a, &mut b, 2);
+    assert!(
+        kinds.contains(&Kind::PresenceSnapshot),
+        "the version is another, though the entries are the same"
+    );
+    assert_eq!(changes, []);
+    assert_eq!(b.presence.user_count(), 1);
+}
+
+#[test]
+fn the_topics_of_a_frame_are_those_of_its_items() {
+    let mut a = Node::new(A);
+    a.presence.handle_up(B, Session(1));
+    a.drain(B);
+    for (topic, user) in [("s", "u"), ("t", "u"), ("t", "v")] {
+        a.presence.enter(topic, user, conn(1), None, 1).unwrap();
+    }
+    a.presence.handle_timeout(20);
+    let (frames, _, _) = a.drain(B);
+    let topics: Vec<&str> =
+        frames.iter().flat_map(|(kind, payload)| topics_of(*kind, payload).unwrap()).collect();
+    assert_eq!(topics, ["s", "t"]);
+    assert_eq!(topics_of(Kind::PresenceAsk, &[0, 0]), Ok(vec![]));
+    assert!(topics_of(Kind::PresenceDelta, &[1, 1, 0]).is_err());
 }
 
 #[test]

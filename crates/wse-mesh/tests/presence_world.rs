@@ -23,6 +23,7 @@ struct Node {
     history: BTreeMap<Place, Vec<bool>>,
     /// Its connections.
     here: BTreeSet<(Place, u32)>,
+    polls: u32,
 }
 
 impl Node {
@@ -67,7 +68,7 @@ impl Machine for Node {
     fn new(me: NodeId, _: &mut Rng, _: u64) -> Self {
         let limits = Limits { frame_bytes: 300, ..Limits::default() };
         let presence = Presence::new(me, limits);
-        Self { presence, seen: BTreeMap::new(), history: BTreeMap::new(), here: BTreeSet::new() }
+        Self { presence, seen: BTreeMap::new(), history: BTreeMap::new(), here: BTreeSet::new(), polls: 0 }
     }
 
     fn up(&mut self, peer: NodeId, session: Session) {
@@ -92,12 +93,18 @@ impl Machine for Node {
 
     fn poll(&mut self) -> Option<Event<()>> {
         loop {
-            match self.presence.poll_output()? {
-                Output::Send { peer, session, kind, payload } => {
+            match self.presence.poll_output() {
+                Some(Output::Send { peer, session, kind, payload }) => {
                     return Some(Event::Send { peer, session, kind, payload });
                 }
-                Output::Told { topic, change } => self.tell(&topic, change),
-                Output::Note(note) => panic!("nothing is too much here: {note:?}"),
+                Some(Output::Told { topic, change }) => self.tell(&topic, change),
+                Some(Output::Note(note)) => panic!("nothing is too much here: {note:?}"),
+                None => {
+                    // Sometimes there is no room to tell of more.
+                    self.polls += 1;
+                    self.presence.first_void().filter(|_| !self.polls.is_multiple_of(3))?;
+                    self.presence.drop_void();
+                }
             }
         }
     }

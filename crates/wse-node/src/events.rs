@@ -36,8 +36,8 @@ pub enum EventKind {
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// To whom.
-    pub conn: ConnId,
+    /// To which connection; `None` of what happened at another node.
+    pub conn: Option<ConnId>,
     start: u32,
     end: u32,
 }
@@ -53,8 +53,8 @@ pub(crate) struct Batch {
 pub(crate) const FULL_BATCH: usize = 256 * 1024;
 
 impl Batch {
-    pub(crate) fn push(&mut self, kind: EventKind, conn: ConnId, bytes: &[u8]) {
-        let start = self.bytes.len() as u32;
+    pub(crate) fn push(&mut self, kind: EventKind, conn: impl Into<Option<ConnId>>, bytes: &[u8]) {
+        let (start, conn) = (self.bytes.len() as u32, conn.into());
         self.bytes.extend_from_slice(bytes);
         self.events.push(Event { kind, conn, start, end: self.bytes.len() as u32 });
     }
@@ -207,7 +207,7 @@ impl Events {
     }
 
     /// Adds one event from any thread, if there is room.
-    pub(crate) fn offer(&self, kind: EventKind, conn: ConnId, bytes: &[u8]) -> bool {
+    pub(crate) fn offer(&self, kind: EventKind, conn: Option<ConnId>, bytes: &[u8]) -> bool {
         let has_room = self.reserve(1, bytes.len());
         if has_room {
             self.push_one(kind, conn, bytes);
@@ -216,7 +216,7 @@ impl Events {
     }
 
     /// The same, whether there is room or not: for what answers another event, so that there are not more of them.
-    pub(crate) fn force(&self, kind: EventKind, conn: ConnId, bytes: &[u8]) {
+    pub(crate) fn force(&self, kind: EventKind, conn: Option<ConnId>, bytes: &[u8]) {
         if self.kept {
             self.events.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
@@ -224,7 +224,7 @@ impl Events {
         }
     }
 
-    fn push_one(&self, kind: EventKind, conn: ConnId, bytes: &[u8]) {
+    fn push_one(&self, kind: EventKind, conn: Option<ConnId>, bytes: &[u8]) {
         let mut batch = Batch::default();
         batch.push(kind, conn, bytes);
         self.push(&mut batch);

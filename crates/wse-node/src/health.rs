@@ -42,9 +42,9 @@ pub struct Health {
     pub slow_client_gaps: u64,
     /// Whether presence is tracked.
     pub presence_enabled: bool,
-    /// Topics with somebody present.
+    /// Topics with somebody present, in the whole cluster.
     pub presence_topics: usize,
-    /// Users present, summed over topics.
+    /// Users present, summed over topics, in the whole cluster.
     pub presence_total_users: usize,
     /// What is said about the cluster.
     pub cluster: ClusterHealth,

@@ -118,8 +118,16 @@ impl Metrics {
         );
         page.gauge("wse_recovery_topics", "Topics with a history.", health.recovery_topics);
         page.gauge("wse_recovery_bytes", "Bytes of all histories.", health.recovery_bytes);
-        page.gauge("wse_presence_topics", "Topics with somebody present.", health.presence_topics);
-        page.gauge("wse_presence_users", "Users present, summed over topics.", health.presence_total_users);
+        page.gauge(
+            "wse_presence_topics",
+            "Topics with somebody present, in the whole cluster.",
+            health.presence_topics,
+        );
+        page.gauge(
+            "wse_presence_users",
+            "Users present, summed over topics, in the whole cluster.",
+            health.presence_total_users,
+        );
     }
 
     fn counters(&self, page: &mut Page) {

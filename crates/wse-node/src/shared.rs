@@ -14,6 +14,7 @@ use wse_core::protocol::stamp::Stampable;
 use wse_core::proxy::Networks;
 use wse_core::rate::Rate;
 use wse_core::websocket::upgrade::Policy;
+use wse_mesh::ids::NodeId;
 
 use crate::clock::Clock;
 use crate::cluster::ClusterSlot;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Tells the connection ids of this run from those of others.
     pub(crate) run: u64,
+    /// What this node is called among others, whether there are any or not.
+    pub(crate) id: NodeId,
     pub(crate) topics: Topics,
     /// What of the topics is kept, where anything is.
     pub(crate) histories: Option<Histories>,
@@ -116,14 +119,16 @@ impl Shared {
             .into_iter()
             .map(|inbox| ShardHandle { inbox, people: People::default(), stats: Stats::default() })
             .collect();
+        let id = NodeId(random_u64());
         Self {
+            id,
             rate: Rate { capacity: options.rate_limit_capacity, refill: options.rate_limit_refill },
             may: ClientMay { subscribe: options.client_subscriptions, publish: options.client_publish },
             proxies: Networks::new(&options.trusted_proxies),
             topics: Topics::new(shards.len()),
             histories: Histories::of(&options),
             laggards: Laggards::default(),
-            attendance: options.presence_enabled.then(|| Attendance::new(options.presence_max_members)),
+            attendance: options.presence_enabled.then(|| Attendance::new(id, options.presence_max_members)),
             options,
             policy,
             keyring,

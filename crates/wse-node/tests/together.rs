@@ -230,20 +230,21 @@ fn drain(node: &Node, server: &Server, over: &AtomicBool) {
             break;
         }
         for event in taken.iter().flat_map(wse_node::events::Taken::events) {
+            let conn = event.conn.expect("there is no other node");
             match event.kind {
                 EventKind::Connect | EventKind::AuthConnect => {
-                    assert!(present.insert(event.conn), "{:?} connected twice", event.conn);
-                    let _ = server.subscribe(event.conn, &wishes(&topics));
+                    assert!(present.insert(conn), "{conn:?} connected twice");
+                    let _ = server.subscribe(conn, &wishes(&topics));
                 }
                 EventKind::Disconnect => {
-                    assert!(present.remove(&event.conn), "an end without a beginning");
-                    assert!(!seen.contains(&event.conn), "an end of somebody who is still there");
+                    assert!(present.remove(&conn), "an end without a beginning");
+                    assert!(!seen.contains(&conn), "an end of somebody who is still there");
                 }
-                EventKind::PresenceJoin => assert!(seen.insert(event.conn), "somebody joined twice"),
-                EventKind::PresenceLeave => assert!(seen.remove(&event.conn), "somebody left twice"),
+                EventKind::PresenceJoin => assert!(seen.insert(conn), "somebody joined twice"),
+                EventKind::PresenceLeave => assert!(seen.remove(&conn), "somebody left twice"),
                 EventKind::Text | EventKind::Binary => {
-                    assert!(present.contains(&event.conn), "a message of nobody");
-                    let id = event.conn.to_text(server.run());
+                    assert!(present.contains(&conn), "a message of nobody");
+                    let id = conn.to_text(server.run());
                     let id = str::from_utf8(&id).unwrap();
                     if let Some(publication) = server.to_connection(id, Payload::Text("heard")).unwrap() {
                         publication.finish();

@@ -70,7 +70,10 @@ impl<'py> Converter<'py> {
 
     /// One event.
     pub(crate) fn convert(&mut self, taken: &Taken, event: &Event) -> PyResult<Converted<'py>> {
-        let conn = self.conn(event.conn);
+        let conn = match event.conn {
+            Some(conn) => self.conn(conn),
+            None => intern!(self.py, "").clone(),
+        };
         let bytes = taken.bytes(event);
         let (kind, data) = match event.kind {
             EventKind::Text => self.text(bytes)?,

@@ -112,12 +112,12 @@ fn a_join_that_could_not_be_told_is_owed_until_it_is_told_or_void() {
     let mut presence = Presence::new(0);
     for (number, user) in [(1, "a"), (2, "b"), (3, "c")] {
         presence.enter("t", user, conn(number), None, 1).unwrap();
-        presence.owe("t", user, conn(number));
+        presence.owe("t", user, Some(conn(number)));
     }
     assert_eq!(presence.exit("t", "a", conn(1)).unwrap().kind, Kind::Left { owed: true });
     presence.update("t", "b", conn(2), data("later"), 2);
     let owed = presence.first_owed().unwrap();
-    assert_eq!((&*owed.topic, &*owed.user, owed.conn, owed.data), ("t", "b", conn(2), data("later")));
+    assert_eq!((&*owed.topic, &*owed.user, owed.conn, owed.data), ("t", "b", Some(conn(2)), data("later")));
     presence.pay_first();
     assert_eq!(presence.exit("t", "b", conn(2)).unwrap().kind, LEFT, "it was told, so its end is news");
     presence.pay_first();
@@ -289,7 +289,7 @@ proptest! {
                 }
                 Op::Owe(t, u) => {
                     if !were_owed.contains(&(*t, *u)) {
-                        presence.owe(TOPICS[*t], USERS[*u], conn(7));
+                        presence.owe(TOPICS[*t], USERS[*u], Some(conn(7)));
                     }
                 }
                 Op::Pay => presence.pay_first(),

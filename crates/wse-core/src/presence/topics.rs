@@ -68,8 +68,8 @@ pub struct Owed {
     pub user: Arc<str>,
     /// What it shows by now.
     pub data: Data,
-    /// The connection to this node by which it was.
-    pub conn: ConnId,
+    /// The connection to this node by which it was; `None` if it was at another node.
+    pub conn: Option<ConnId>,
 }
 
 /// Who is present in which topic.
@@ -85,10 +85,13 @@ pub struct Presence {
     users: usize,
     /// 0 is no limit.
     max_members: usize,
-    /// Joins that were not told, in their order: topic, user, connection.
-    owed: BTreeMap<u64, (Arc<str>, Arc<str>, ConnId)>,
+    /// Joins that were not told, in their order.
+    owed: BTreeMap<u64, Untold>,
     last_owed: u64,
 }
+
+/// Topic, user, and the connection if it is one of this node.
+type Untold = (Arc<str>, Arc<str>, Option<ConnId>);
 
 #[derive(Debug, Default)]
 struct Topic {
@@ -96,7 +99,7 @@ struct Topic {
 }
 
 impl Presence {
-    /// Nobody anywhere; a topic takes up to `max_members` users of this node, 0 is no limit.
+    /// Nobody anywhere; a topic with `max_members` users takes no more by connections of this node, 0 is no limit.
     #[must_use]
     pub fn new(max_members: usize) -> Self {
         Self::of(Author::ALONE, max_members)
@@ -237,8 +240,8 @@ impl Presence {
         }
     }
 
-    /// Remembers that nobody could be told that a user came, by this connection.
-    pub fn owe(&mut self, topic: &str, user: &str, conn: ConnId) {
+    /// Remembers that nobody could be told that a user came, by this connection or at another node.
+    pub fn owe(&mut self, topic: &str, user: &str, conn: Option<ConnId>) {
         let Some((name, place)) = self.topics.get_key_value(topic) else { return };
         let name = name.clone();
         if !place.members.contains_key(user) {

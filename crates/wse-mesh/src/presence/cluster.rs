@@ -1,6 +1,6 @@
 //! Presence of the whole cluster: this node's connections, the copies of the others' entries, and the frames between them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wse_core::ConnId;
@@ -17,9 +17,9 @@ use crate::wire::{Kind, Malformed};
 /// What is too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Users of this node in one topic; 0 is no limit.
+    /// Users in one topic, of all nodes, from which connections of this node make no more present; 0 is no limit.
     pub max_members: usize,
-    /// Entries that are kept of one peer.
+    /// Entries that are kept of one peer, void ones included.
     pub max_entries: usize,
     /// What the items of one frame come to, in bytes, unless one item is longer: up to 63 KiB.
     pub frame_bytes: usize,
@@ -80,6 +80,8 @@ pub struct Presence {
     /// The highest stamp that was given or seen.
     clock: u64,
     peers: BTreeMap<NodeId, Peer>,
+    /// What peers said that are dead, or say no more: it counts until it is dropped. None of the sets is empty.
+    void: BTreeMap<NodeId, BTreeSet<Key>>,
     outputs: VecDeque<Output>,
     /// When changes were told last, and whether enough time has passed since then.
     told_at_ms: u64,
@@ -110,6 +112,7 @@ impl Presence {
             own: Own::default(),
             clock: 0,
             peers: BTreeMap::new(),
+            void: BTreeMap::new(),
             outputs: VecDeque::new(),
             told_at_ms: 0,
             may_tell: true,
@@ -153,8 +156,8 @@ impl Presence {
         self.act(topic, user, |all| all.update(topic, user, conn, data, stamp))
     }
 
-    /// Remembers that the application could not be told that a user came by a connection of this node.
-    pub fn owe(&mut self, topic: &str, user: &str, conn: ConnId) {
+    /// Remembers that the application could not be told that a user came, by this connection or at another node.
+    pub fn owe(&mut self, topic: &str, user: &str, conn: Option<ConnId>) {
         self.all.owe(topic, user, conn);
     }
 
@@ -220,6 +223,11 @@ impl Presence {
     }
 
     fn note(&mut self, key: Key, entry: Option<Entry>) {
+        if self.linked().next().is_none() {
+            // Nobody listens: whoever has a link later finds the version to be another, and asks for all.
+            self.own.change_unheard(key, entry.is_some());
+            return;
+        }
         if self.own.must_be_told_before(&key, entry.as_ref()) {
             self.tell();
         }
@@ -264,12 +272,33 @@ impl Presence {
         }
     }
 
-    /// A peer is dead: what it said is void.
+    /// A peer is dead: what it said is void, and is to be [dropped](Self::drop_void).
     pub fn handle_dead(&mut self, peer: NodeId) {
         let Some(mut place) = self.peers.remove(&peer) else { return };
-        for key in place.copy.take_keys() {
-            self.put(peer, &mut place.copy, &key.0, &key.1, None);
+        let keys = place.copy.take_keys();
+        if !keys.is_empty() {
+            self.void.entry(peer).or_default().extend(keys);
         }
+    }
+
+    /// The topic of an entry that is void, if there is one. Such an entry counts until it is dropped: so a peer may die with any number of
+    /// users, and those who look on are told of no more at a time than there is room for, and see what they were told.
+    #[must_use]
+    pub fn first_void(&self) -> Option<&Arc<str>> {
+        Some(&self.void.first_key_value()?.1.first()?.0)
+    }
+
+    /// Drops the entry that `first_void` means; `poll_output` says what that comes to.
+    pub fn drop_void(&mut self) {
+        let Some(mut first) = self.void.first_entry() else { return };
+        let author = *first.key();
+        let key = first.get_mut().pop_first();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        let (topic, user) = key.expect("no set of void entries is empty");
+        let change = self.all.put(&topic, &user, Author(author.0), None);
+        self.outputs.extend(change.map(|change| Output::Told { topic, change }));
     }
 
     /// A frame came from a peer. One of another session is void, and kinds that are not about presence are not for this machine.
@@ -308,8 +337,9 @@ impl Presence {
         }
         let is_reminder_due = self.reminder.is_due(now_ms);
         for peer in linked {
+            let most = self.limits.max_entries.saturating_sub(self.void_of(peer));
             let copy = &mut self.peers.get_mut(&peer).expect("it has a link").copy;
-            if copy.is_silent(now_ms, self.limits.max_entries) {
+            if copy.is_silent(now_ms, most) {
                 self.send(peer, Kind::PresenceAsk, frames::ask(0, 0).into());
             }
             if is_reminder_due {
@@ -327,12 +357,26 @@ impl Presence {
         Some(gathered_at_ms.map_or(self.tick_at_ms, |at_ms| at_ms.min(self.tick_at_ms)))
     }
 
+    /// Whether [`poll_output`](Self::poll_output) has something.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty() || self.is_telling_due()
+    }
+
     /// What is to be done next, in this order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() && self.may_tell && self.own.untold_bytes() > 0 {
+        if self.outputs.is_empty() && self.is_telling_due() {
             self.tell();
         }
         self.outputs.pop_front()
+    }
+
+    fn is_telling_due(&self) -> bool {
+        self.may_tell && self.own.untold_bytes() > 0
+    }
+
+    fn void_of(&self, peer: NodeId) -> usize {
+        self.void.get(&peer).map_or(0, BTreeSet::len)
     }
 
     fn linked(&self) -> impl Iterator<Item = NodeId> {
@@ -378,8 +422,10 @@ impl Presence {
         let mut copy = self.take_copy(peer);
         let verdict = copy.handle_part(part);
         if verdict == Ok(Verdict::Take) {
-            for key in copy.pass(part) {
-                self.put(peer, &mut copy, &key.0, &key.1, None);
+            let gone = copy.pass(part);
+            if !gone.is_empty() {
+                gone.iter().for_each(|key| copy.remove(key));
+                self.void.entry(peer).or_default().extend(gone);
             }
             part.items.read().for_each(|item| self.take(peer, &mut copy, item));
             let (number, parts) = copy.passed(part.is_last);
@@ -416,7 +462,12 @@ impl Presence {
     fn put(&mut self, peer: NodeId, copy: &mut Copy, topic: &str, user: &str, entry: Option<Entry>) {
         let before = self.said(topic, user, peer);
         let is_in = entry.is_some();
-        if is_in && before.is_none() && copy.len() >= self.limits.max_entries {
+        if let Some((key, _)) = &before
+            && self.unvoid(peer, key)
+        {
+            copy.insert(key.clone());
+        }
+        if is_in && before.is_none() && copy.len() + self.void_of(peer) >= self.limits.max_entries {
             if !std::mem::replace(&mut copy.is_cut, true) {
                 self.outputs.push_back(Output::Note(Note::TooMany(peer)));
             }
@@ -439,6 +490,16 @@ impl Presence {
             },
         };
         self.outputs.extend(change.map(|change| Output::Told { topic: place, change }));
+    }
+
+    /// An entry that was void is spoken of again: whether there was one.
+    fn unvoid(&mut self, peer: NodeId, key: &Key) -> bool {
+        let Some(keys) = self.void.get_mut(&peer) else { return false };
+        let was_void = keys.remove(key);
+        if keys.is_empty() {
+            self.void.remove(&peer);
+        }
+        was_void
     }
 
     fn handle_ask(&mut self, peer: NodeId, payload: &[u8]) -> Result<(), Malformed> {

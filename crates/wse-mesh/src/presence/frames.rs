@@ -5,6 +5,7 @@ use wse_core::protocol::scan::Members;
 use wse_core::topic::Filter;
 
 use super::Key;
+use crate::wire::Kind;
 use crate::wire::bytes::{Malformed, Reader, put_bytes, put_number};
 
 /// The highest stamp.
@@ -203,6 +204,21 @@ impl<'a> Part<'a> {
         }
         Ok(Self { number, part, is_last, version, items })
     }
+}
+
+/// The topics of which a frame brings news, in its order, one that follows itself once; none of a frame without items.
+///
+/// # Errors
+/// It is not what its kind says.
+pub fn topics_of(kind: Kind, payload: &[u8]) -> Result<Vec<&str>, Malformed> {
+    let items = match kind {
+        Kind::PresenceDelta => Delta::decode(payload)?.items,
+        Kind::PresenceSnapshot => Part::decode(payload)?.items,
+        _ => return Ok(Vec::new()),
+    };
+    let mut topics: Vec<&str> = items.read().map(|item| item.topic).collect();
+    topics.dedup();
+    Ok(topics)
 }
 
 /// PRESENCE_ASK: how far a snapshot has come, or that one is wanted.

@@ -10,6 +10,7 @@ mod frames;
 mod own;
 
 pub use cluster::{Limits, Note, Output, Presence};
+pub use frames::topics_of;
 
 use std::sync::Arc;
 

@@ -44,6 +44,18 @@ impl Own {
         self.untold.insert(key, entry);
     }
 
+    /// The same while nobody is told, be it what was gathered before or this.
+    pub(super) fn change_unheard(&mut self, key: Key, is_in: bool) {
+        self.version += 1 + self.untold.len() as u64;
+        self.untold.clear();
+        self.untold_bytes = 0;
+        if is_in {
+            self.keys.insert(key);
+        } else {
+            self.keys.remove(&key);
+        }
+    }
+
     /// The changes that were gathered, in frames of up to so many bytes, unless one item is longer.
     pub(super) fn tell(&mut self, frame_bytes: usize) -> Vec<Vec<u8>> {
         let untold = std::mem::take(&mut self.untold);

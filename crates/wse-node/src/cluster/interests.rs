@@ -118,6 +118,11 @@ impl Interests {
         over.iter().for_each(|known| end(&known.topic, known.group.as_deref()));
     }
 
+    /// The cluster's thread is to look what there is to send.
+    pub(crate) fn wake(&self) {
+        self.news.notify_one();
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
         self.exchange.lock()
     }

@@ -113,7 +113,7 @@ impl Shared {
         let max_frame = (longest + FRAME_OVERHEAD).min(wse_mesh::wire::header::MAX_FRAME);
         let Ready { members, guard, port } = config.make_ready(public_port, max_frame)?;
         say_what_guards(&guard, port.address());
-        let id = NodeId(random_u64());
+        let id = self.id;
         let members = Members::new(members, id, random_u64(), self.clock.now_ms());
         let cluster = Arc::new(Cluster {
             id,

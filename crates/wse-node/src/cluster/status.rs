@@ -60,7 +60,7 @@ pub struct ClusterHealth {
     pub bytes_in: u64,
     /// Links that came again after a loss.
     pub reconnects: u64,
-    /// Frames of a kind that this version does not know.
+    /// Frames of a kind that this version does not know, and those about presence at a node without.
     pub unknown: u64,
     /// Messages kept for `get_cluster_dlq_entries`.
     pub letters: usize,

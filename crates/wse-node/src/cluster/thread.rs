@@ -1,5 +1,7 @@
 //! The cluster's thread: it runs the links, tells the machines what comes, and does what they say.
 
+mod presence;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -19,6 +21,7 @@ use wse_mesh::wire::hello::ZSTD;
 use wse_mesh::wire::{Address, Kind, Malformed};
 
 use super::{Cluster, Dialler};
+use crate::presence::{Attendance, Void};
 use crate::shared::Shared;
 
 /// How long a link that is closed here may take to write what it has.
@@ -67,8 +70,12 @@ impl Start {
     }
 }
 
-/// A message that found no room.
-type Waiting = (String, Vec<u8>);
+/// A frame whose news or message found no room.
+struct Waiting {
+    kind: Kind,
+    topic: String,
+    payload: Vec<u8>,
+}
 
 /// What the thread has of its own. Nothing here is called from within itself, so each borrow ends before the next begins.
 struct Core {
@@ -81,11 +88,13 @@ struct Core {
     peers: RefCell<HashMap<Session, NodeId>>,
     /// Peers that had a link before.
     known: RefCell<hashbrown::HashSet<NodeId>>,
-    /// Messages of peers that found no room; their links are paused.
+    /// What peers sent and what found no room; their links are paused.
     waiting: RefCell<HashMap<Session, VecDeque<Waiting>>>,
     dialler: RefCell<Option<Dialler>>,
     /// The address of the dial that the machine is being told of and what was wrong, for the line that it may write about it.
     dial_error: RefCell<Option<(Address, DialError)>>,
+    /// Users of dead nodes who have still to leave.
+    void: Cell<Void>,
     /// When the loop looks again at the latest.
     wakes_at_ms: Cell<u64>,
     left: Cell<bool>,
@@ -104,6 +113,7 @@ impl Core {
             waiting: RefCell::default(),
             dialler: RefCell::default(),
             dial_error: RefCell::default(),
+            void: Cell::default(),
             wakes_at_ms: Cell::new(0),
             left: Cell::new(false),
         })
@@ -127,6 +137,11 @@ impl Core {
                 self.shared.topics.forget_announced(interests, topic, group);
             });
             self.settle();
+            if self.void.get() == Void::More {
+                // Links and dials are not kept waiting by a crowd that leaves.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let at_ms = self.next_ms();
             self.wakes_at_ms.set(at_ms);
             let rest = Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
@@ -138,8 +153,10 @@ impl Core {
     fn next_ms(&self) -> u64 {
         let members = self.members.borrow().poll_timeout();
         let interests = self.cluster.interests.lock().poll_timeout();
+        let presence = self.shared.attendance.as_ref().and_then(Attendance::poll_timeout);
+        let void = (self.void.get() != Void::Nobody).then(|| self.now_ms() + LOOK.as_millis() as u64);
         let latest = self.now_ms() + 1000;
-        members.into_iter().chain(interests).fold(latest, u64::min)
+        members.into_iter().chain(interests).chain(presence).chain(void).fold(latest, u64::min)
     }
 
     /// Says goodbye, and waits until it is heard.
@@ -185,6 +202,7 @@ impl Core {
             is_status_new = true;
         }
         self.settle_interests();
+        self.settle_presence();
         if is_status_new {
             self.cluster.keep_status(&self.members.borrow(), &self.links.borrow(), self.now_ms());
         }
@@ -275,6 +293,8 @@ impl Core {
             links.resize(index.get() + 1, None);
         }
         links[index.get()] = Some((id, link));
+        drop(links);
+        self.attend(|presence| presence.handle_up(id, session));
     }
 
     fn down(&self, id: NodeId, session: Session) {
@@ -284,6 +304,7 @@ impl Core {
         let index = exchange.index_of(id);
         exchange.handle_down(id, session);
         drop(exchange);
+        self.attend(|presence| presence.handle_down(id, session));
         let mut links = self.cluster.links.write();
         if let Some(place) = index.and_then(|index| links.get_mut(index.get()))
             && place.as_ref().is_some_and(|(_, link)| link.session() == session)
@@ -295,18 +316,26 @@ impl Core {
     fn look_for_dead(&self) {
         let members = self.members.borrow();
         let mut exchange = self.cluster.interests.lock();
-        for member in members.view().members.iter().filter(|member| member.standing == Standing::Dead) {
+        let view = members.view();
+        let dead = || view.members.iter().filter(|member| member.standing == Standing::Dead);
+        for member in dead() {
             exchange.handle_dead(member.id);
             self.known.borrow_mut().remove(&member.id);
         }
+        drop(exchange);
+        self.attend(|presence| dead().for_each(|member| presence.handle_dead(member.id)));
     }
 
     /// Hands a frame to the machine that it is for.
     fn handle_frame(&self, link: &Link, frame: &Frame<'_>) -> Result<(), Malformed> {
         use Kind::{InterestAck, InterestAsk, InterestDigest, Resync, Sub, Unsub};
+        use Kind::{PresenceAsk, PresenceDelta, PresenceSnapshot};
         let session = link.session();
         match Kind::from_byte(frame.header.kind) {
-            Some(Kind::Msg) => self.handle_message(link, frame),
+            Some(kind @ (Kind::Msg | PresenceDelta | PresenceSnapshot)) => {
+                self.handle_in_turn(link, kind, frame)
+            }
+            Some(PresenceAsk) => self.take_presence(session, PresenceAsk, frame.payload).map(|_| ()),
             Some(kind @ (Sub | Unsub | Resync | InterestAck | InterestDigest | InterestAsk)) => {
                 match self.peers.borrow().get(&session) {
                     Some(peer) => {
@@ -328,21 +357,22 @@ impl Core {
         }
     }
 
-    fn handle_message(&self, link: &Link, frame: &Frame<'_>) -> Result<(), Malformed> {
+    /// Takes what needs room for it at this node: without any it waits, and with it all that comes after it on the link.
+    fn handle_in_turn(&self, link: &Link, kind: Kind, frame: &Frame<'_>) -> Result<(), Malformed> {
         let session = link.session();
         if !self.peers.borrow().contains_key(&session) {
             return Ok(());
         }
         let mut waiting = self.waiting.borrow_mut();
         let line = waiting.get_mut(&session);
-        if line.is_none() && self.cluster.deliver(&self.shared, frame.topic, frame.payload)? {
+        if line.is_none() && self.take(session, kind, frame.topic, frame.payload)? {
             return Ok(());
         }
-        let message = (frame.topic.to_owned(), frame.payload.to_vec());
+        let left = Waiting { kind, topic: frame.topic.to_owned(), payload: frame.payload.to_vec() };
         match line {
-            Some(line) => line.push_back(message),
+            Some(line) => line.push_back(left),
             None => {
-                waiting.insert(session, VecDeque::from([message]));
+                waiting.insert(session, VecDeque::from([left]));
                 link.pause();
                 if let Some(this) = self.this.upgrade() {
                     spawn_local(this.wait_for_room(link.clone()));
@@ -352,7 +382,15 @@ impl Core {
         Ok(())
     }
 
-    /// Delivers what found no room when there is some again, and then reads on.
+    /// Takes one such frame, if there is room; false if there is none.
+    fn take(&self, session: Session, kind: Kind, topic: &str, payload: &[u8]) -> Result<bool, Malformed> {
+        match kind {
+            Kind::Msg => self.cluster.deliver(&self.shared, topic, payload),
+            kind => self.take_presence(session, kind, payload),
+        }
+    }
+
+    /// Takes what found no room when there is some again, and then reads on.
     async fn wait_for_room(self: Rc<Self>, link: Link) {
         let session = link.session();
         let mut heard_ms = 0;
@@ -366,8 +404,8 @@ impl Core {
             }
             let Some(mut line) = self.waiting.borrow_mut().remove(&session) else { break };
             let mut malformed = None;
-            while let Some((topic, payload)) = line.front() {
-                match self.cluster.deliver(&self.shared, topic, payload) {
+            while let Some(Waiting { kind, topic, payload }) = line.front() {
+                match self.take(session, *kind, topic, payload) {
                     Ok(true) => drop(line.pop_front()),
                     Ok(false) => break,
                     Err(error) => {
@@ -386,6 +424,8 @@ impl Core {
             self.waiting.borrow_mut().insert(session, line);
         }
         link.resume();
+        // What was taken may have given the machines something to do.
+        self.settle();
     }
 
     fn refuse(&self, session: Session, malformed: Malformed) {

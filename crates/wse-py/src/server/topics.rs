@@ -173,7 +173,7 @@ impl RustWSEServer {
         Ok(out)
     }
 
-    /// Who is present in a topic.
+    /// Who is present in a topic, in the whole cluster.
     ///
     /// Returns:
     ///     {user_id: {"data": dict, "connections": int}}; without JWT the user id is the connection id. Empty without presence_enabled.
@@ -186,7 +186,7 @@ impl RustWSEServer {
         answers::presence(py, present.unwrap_or_default())
     }
 
-    /// How many are present in a topic.
+    /// How many are present in a topic, in the whole cluster.
     ///
     /// Returns:
     ///     {"num_users": int, "num_connections": int}
