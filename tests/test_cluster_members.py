@@ -48,8 +48,8 @@ def servers(factory: Factory, count: int) -> list[RustWSEServer]:
 
 
 def test_nodes_that_all_name_all_and_themselves_are_linked(server_factory: Factory) -> None:
-    known = addresses(3)
     nodes = servers(server_factory, 3)
+    known = addresses(3)
     for node, own in zip(nodes, known, strict=True):
         join(node, *known, port=port_of(own))
     wait_until_whole(nodes)
@@ -69,8 +69,8 @@ def test_one_seed_makes_all_known_to_all(server_factory: Factory) -> None:
 def test_the_same_seeds_on_every_node_do_in_any_order_of_starting(
     server_factory: Factory, order: tuple[int, ...]
 ) -> None:
-    known = addresses(3)
     nodes = servers(server_factory, 3)
+    known = addresses(3)
     for number in order:
         join(nodes[number], seeds=known[:1], port=port_of(known[number]))
     wait_until_whole(nodes)
