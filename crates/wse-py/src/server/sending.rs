@@ -123,7 +123,7 @@ impl RustWSEServer {
     ///
     /// With history (`recovery_enabled`) it is stamped in front of everything else with topic, epoch and offset (`tp`, `e`, `o`) and kept; text
     /// that is no JSON object is kept without a stamp. Waits, with the GIL released, while the I/O threads are behind or most
-    /// subscribers are, or while the queue to another node is full; a node that takes nothing for a second loses it (`get_cluster_dlq_entries`).
+    /// subscribers are, or while the queue to another node is full; a node that takes nothing for two seconds loses it (`get_cluster_dlq_entries`).
     ///
     /// Args:
     ///     topic: 1-255 bytes of UTF-8 without control characters and wildcards.
