@@ -43,7 +43,7 @@ run: doctor build-release ## release build, then the live demo on http://localho
 .PHONY: test
 test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
 	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \
-	    types stubtest docs-check test-python autobahn-short wheel wheel-smoke fuzz-short
+	    types stubtest docs-check test-python autobahn-short last-builds wheel-smoke fuzz-short
 
 .PHONY: doctor
 doctor: ## say what is missing on this machine, if anything
@@ -181,6 +181,11 @@ fuzz: ## fuzz the parsers for MINUTES (10), shared among the targets
 .PHONY: fuzz-each
 fuzz-each: ## fuzz each target for MINUTES, two at a time; the table is kept in fuzz/results
 	$(SHELL) fuzz/run.sh each $$(($(MINUTES) * 60))
+
+# The wheel is linked by one core; the fuzz targets are built by the other.
+.PHONY: last-builds
+last-builds:
+	@$(SHELL) fuzz/run.sh build & fuzz=$$!; $(MAKE) wheel && wait $$fuzz
 
 .PHONY: fuzz-short
 fuzz-short:

@@ -4,6 +4,7 @@
 #   run.sh SECONDS [TARGET...]        fuzz for SECONDS in all, shared among the targets (without names: all of them)
 #   run.sh each SECONDS [TARGET...]   fuzz each target for SECONDS, JOBS (2) at a time; the table goes to results/ too
 #   run.sh keep [TARGET...]           replace the corpus/TARGET/*.kept by the few inputs that reach all that was reached
+#   run.sh build                      build them and do nothing else
 #   run.sh TARGET FILE...             run one target once on each file, to see a crash again
 #
 # It does what `cargo fuzz run -s none` does: the flags below have rustc count which edges of the code an input
@@ -165,6 +166,10 @@ case $1 in
     each | keep)
         mode=$1
         shift
+        ;;
+    build)
+        build
+        exit
         ;;
     # How `each` calls itself for one target; everything is built.
     one)

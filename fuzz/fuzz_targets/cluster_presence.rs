@@ -163,6 +163,9 @@ impl World {
                 self.to_b.push_back((kind, payload));
             }
         }
+        while self.a.first_void().is_some() {
+            self.a.drop_void();
+        }
         // Odd times there is no room to tell of what is void.
         while self.now_ms.is_multiple_of(2) && self.b.first_void().is_some() {
             self.b.drop_void();
