@@ -22,7 +22,8 @@ use crate::topics::Audience;
 
 /// Bytes from which publishers wait for the shard: few enough to be still in the cache of a core when the last receiver gets them.
 pub(crate) const CAPACITY: usize = 64 * 1024;
-/// The same for messages that come ready by the hundred: there the lock and the waking cost more than the cache saves.
+/// The same for messages that come ready by the hundred, where the lock and the waking cost more than the cache saves, and for events, each of
+/// which is for one client: the more there are, the more of them one write takes.
 pub(crate) const MANY_CAPACITY: usize = 256 * 1024;
 /// Bytes of presence from which whoever makes people come and go waits.
 const PRESENCE_CAPACITY: usize = 1024 * 1024;
@@ -267,11 +268,16 @@ impl Inbox {
 
     /// Puts something in if that needs no waiting at all.
     pub(crate) fn try_put(&self, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
+        self.try_put_below(CAPACITY, put)
+    }
+
+    /// The same with another capacity.
+    pub(crate) fn try_put_below(&self, capacity: usize, put: impl FnOnce(&mut State)) -> Result<(), Busy> {
         let Some(state) = self.state.try_lock() else { return Err(Busy::Full) };
         if state.closed {
             return Err(Busy::Closed);
         }
-        if state.is_full() {
+        if state.has(capacity) {
             return Err(Busy::Full);
         }
         self.finish(state, put);

@@ -11,7 +11,7 @@ use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerFrames};
 
 use crate::health::message_id;
-use crate::inbox::{Busy, CAPACITY, Inbox, Message, State};
+use crate::inbox::{Busy, Inbox, MANY_CAPACITY, Message, State};
 use crate::people::{Addressee, Asked, Progress};
 use crate::publish::Unsendable;
 use crate::server::Server;
@@ -68,7 +68,7 @@ impl Sending<'_> {
     /// # Errors
     /// [`Unsendable`].
     pub fn finish(&self) -> Result<usize, Unsendable> {
-        self.inbox().wait_for_room(CAPACITY);
+        self.inbox().wait_for_room(MANY_CAPACITY);
         // There was room a moment ago; what others took of it since is not waited for.
         Ok(self.attempt(&mut self.to.progress.lock(), false)?.unwrap_or(0))
     }
@@ -96,7 +96,8 @@ impl Sending<'_> {
             }
             Form::Lane(squeezed) => state.send_frame(self.conn, squeezed.only()),
         };
-        let done = if at_once { self.inbox().try_put(put) } else { self.inbox().put_now(put) };
+        let done =
+            if at_once { self.inbox().try_put_below(MANY_CAPACITY, put) } else { self.inbox().put_now(put) };
         match done {
             Ok(()) => {
                 progress.seq += u64::from(self.event.seq.is_none());
