@@ -77,7 +77,7 @@ impl Gathered {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.heaps.is_empty()
     }
 

@@ -219,7 +219,9 @@ impl Shard {
 
     /// How long the next poll may block: not at all while there is work; before it does, the inbox is told that the shard sleeps.
     fn timeout(&mut self, contents: &mut Contents) -> Option<Duration> {
-        let may_rest = self.sweeps.is_empty() || self.may_rest_from_news();
+        // News that were gathered while the last were written are given out in the turn that comes.
+        let may_rest =
+            if self.sweeps.is_empty() { self.gathered.is_empty() } else { self.may_rest_from_news() };
         if !may_rest || !self.again.is_empty() || !self.readers.is_empty() {
             return Some(Duration::ZERO);
         }
