@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use wse_link::tls::{Tls, TlsError};
-use wse_link::{Bounds, Guard, Link, Links};
+use wse_link::{Bounds, Guard, Link};
 use wse_mesh::ids::NodeId;
 use wse_mesh::interest::PeerIndex;
 use wse_mesh::members::Members;
@@ -213,6 +213,3 @@ impl Cluster {
         self.links.read().get(peer.get()).cloned().flatten()
     }
 }
-
-/// Kept here so that the thread can be handed all of it.
-type Dialler = Links;

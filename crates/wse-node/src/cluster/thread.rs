@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use tokio::task::{LocalSet, spawn_local};
-use wse_link::{Class, Closed, DialError, Failure, Frame, Link, Owner, Port};
+use wse_link::{Class, Closed, DialError, Failure, Frame, Link, Links, Owner, Port};
 use wse_mesh::ids::{NodeId, Session};
 use wse_mesh::interest::{Note, Output as InterestOutput};
 use wse_mesh::members::{DIAL_MS, DialFailure, Level, Members, Output, Terms};
@@ -20,7 +20,7 @@ use wse_mesh::view::Standing;
 use wse_mesh::wire::hello::ZSTD;
 use wse_mesh::wire::{Address, Kind, Malformed};
 
-use super::{Cluster, Dialler};
+use super::Cluster;
 use crate::presence::{Attendance, Void};
 use crate::shared::Shared;
 
@@ -57,7 +57,7 @@ impl Start {
         let tasks = LocalSet::new();
         let ended = tasks.block_on(&runtime, async move {
             let core = Core::new(self.shared, self.cluster, self.members);
-            let links = Dialler::new(self.links, core.clone());
+            let links = Links::new(self.links, core.clone());
             links.accept(self.port)?;
             *core.dialler.borrow_mut() = Some(links);
             core.serve().await;
@@ -90,7 +90,7 @@ struct Core {
     known: RefCell<hashbrown::HashSet<NodeId>>,
     /// What peers sent and what found no room; their links are paused.
     waiting: RefCell<HashMap<Session, VecDeque<Waiting>>>,
-    dialler: RefCell<Option<Dialler>>,
+    dialler: RefCell<Option<Links>>,
     /// The address of the dial that the machine is being told of and what was wrong, for the line that it may write about it.
     dial_error: RefCell<Option<(Address, DialError)>>,
     /// Users of dead nodes who have still to leave.
@@ -163,7 +163,7 @@ impl Core {
     async fn end(&self) {
         self.members.borrow_mut().shutdown(self.now_ms());
         self.settle();
-        self.dialler.borrow().iter().for_each(Dialler::stop_accepting);
+        self.dialler.borrow().iter().for_each(Links::stop_accepting);
         let deadline = tokio::time::Instant::now() + FAREWELL;
         while !self.links.borrow().is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;

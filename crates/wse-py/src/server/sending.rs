@@ -128,7 +128,7 @@ impl RustWSEServer {
     /// Args:
     ///     topic: 1-255 bytes of UTF-8 without control characters and wildcards.
     ///     message: JSON or other text; bytes are taken as UTF-8.
-    ///     wait: "local" or "stored"; a single node has nobody to wait for.
+    ///     wait: "local" or "stored"; the same on a single node, and for topics without history, which nobody stores.
     ///     timeout: Seconds to wait for "stored".
     ///
     /// Returns:
