@@ -278,6 +278,8 @@ impl World {
         let config = Config {
             replicas: self.shape.replicas,
             limits,
+            // Little enough that topics are given up for others.
+            kept_bytes: if self.shape.is_tight { 2500 } else { 1 << 28 },
             unacked_bytes: 1 << 20,
             dead_after_ms: DEAD_AFTER_MS,
             part_bytes: self.shape.part_bytes,
@@ -459,6 +461,9 @@ impl World {
                         self.oracle.stamped(number_of(&topic), at, publication(message));
                     }
                 }
+            }
+            Output::Committed { .. } | Output::Hinted { .. } => {
+                unreachable!("nobody here has patterns or queue groups")
             }
             Output::Left => {
                 self.note(|_| format!("   node {place} has left"));

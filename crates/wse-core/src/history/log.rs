@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::chunk::Chunk;
 use super::position::{Epoch, Position};
+use super::segments::Segments;
 
 /// What of a topic is kept.
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +20,11 @@ pub struct Limits {
 
 /// One topic's messages.
 ///
-/// Invariants: offsets grow by one; what is kept is a stretch that ends with the newest; the epoch never changes.
+/// Invariants: offsets grow by one, also from one epoch to the next; what is kept is a stretch that ends with the newest; a chunk is of one
+/// epoch.
 #[derive(Debug)]
 pub struct Log {
-    epoch: Epoch,
+    segments: Segments,
     top: u64,
     chunks: VecDeque<Arc<Chunk>>,
     cost: usize,
@@ -42,7 +44,7 @@ pub struct Replay {
 /// Why a position can't be gone on from. Nothing is replayed then: a part of what was missed would hide that the rest is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotRecovered {
-    /// The epoch is not the one of this log.
+    /// The epoch is none of this log, or it did not number that offset.
     #[error("the epoch is unknown: the history it belongs to has ended")]
     UnknownEpoch,
     /// Nobody can have a message that was never published.
@@ -63,19 +65,45 @@ impl Log {
     /// An empty log with a fresh epoch.
     #[must_use]
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, top: 0, chunks: VecDeque::new(), cost: OVERHEAD }
+        Self::beginning_at(Position { epoch, offset: 0 })
+    }
+
+    /// An empty log that goes on from a position.
+    #[must_use]
+    pub fn beginning_at(position: Position) -> Self {
+        let segments = Segments::after(position);
+        Self { segments, top: position.offset, chunks: VecDeque::new(), cost: OVERHEAD }
+    }
+
+    /// The next message is the first of another epoch.
+    pub fn turn(&mut self, epoch: Epoch) {
+        self.cost -= self.segments.cost();
+        self.segments.turn(epoch, self.top + 1);
+        self.cost += self.segments.cost();
     }
 
     /// The last message.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position { epoch: self.epoch, offset: self.top }
+        Position { epoch: self.segments.epoch(), offset: self.top }
+    }
+
+    /// Where whoever has everything up to an offset stands, if that is not too long ago.
+    #[must_use]
+    pub fn position_at(&self, offset: u64) -> Option<Position> {
+        self.segments.at(offset)
+    }
+
+    /// The message before the first that is kept.
+    #[must_use]
+    pub fn begins_after(&self) -> u64 {
+        self.chunks.front().map_or(self.top, |chunk| chunk.first() - 1)
     }
 
     /// The position that the next message will have: its frame carries it.
     #[must_use]
     pub fn next(&self) -> Position {
-        Position { epoch: self.epoch, offset: self.top + 1 }
+        Position { epoch: self.segments.epoch(), offset: self.top + 1 }
     }
 
     /// Bytes of memory, overhead included.
@@ -87,23 +115,75 @@ impl Log {
     /// Keeps a frame, given in parts, as the [next](Log::next) message.
     pub fn append(&mut self, frame: &[&[u8]], now_ms: u64, limits: &Limits) {
         self.top += 1;
-        let quarter = limits.messages / 4;
+        let (quarter, epoch) = (limits.messages / 4, self.segments.epoch());
         // A chunk that somebody still refers to is left as it is.
         let open = self.chunks.back_mut().and_then(Arc::get_mut);
-        match open.filter(|chunk| !chunk.is_full(now_ms, quarter)) {
+        match open.filter(|chunk| !chunk.is_full(now_ms, quarter) && chunk.epoch() == epoch) {
             Some(chunk) => {
                 self.cost -= chunk.cost();
                 chunk.push(frame, now_ms);
                 self.cost += chunk.cost();
             }
             None => {
-                let mut chunk = Chunk::new(self.top, now_ms);
+                let turned = self.turned_at(self.top);
+                let mut chunk = Chunk::new(self.top, epoch, turned, now_ms);
                 chunk.push(frame, now_ms);
                 self.cost += chunk.cost();
                 self.chunks.push_back(Arc::new(chunk));
             }
         }
         self.forget(now_ms, limits);
+    }
+
+    /// The epoch before, if a message is the first of another.
+    fn turned_at(&self, offset: u64) -> Option<Epoch> {
+        let (before, own) = (self.segments.at(offset - 1)?, self.segments.at(offset)?);
+        // At the boundary the position before the first message is of both.
+        (before.epoch != own.epoch).then_some(before.epoch)
+    }
+
+    /// Keeps messages of one epoch too that end just before the [first one kept](Log::begins_after): frames with the times when they came, the
+    /// oldest first.
+    ///
+    /// # Panics
+    /// They do not end there.
+    pub fn put_before<'f>(
+        &mut self,
+        epoch: Epoch,
+        first: u64,
+        frames: impl IntoIterator<Item = (&'f [u8], u64)>,
+        limits: &Limits,
+    ) {
+        let end = self.begins_after();
+        let quarter = limits.messages / 4;
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut offset = first;
+        for (frame, at_ms) in frames {
+            let open = chunks.last_mut().filter(|chunk| !chunk.is_full(at_ms, quarter));
+            match open {
+                Some(chunk) => chunk.push(&[frame], at_ms),
+                None => {
+                    let mut chunk = Chunk::new(offset, epoch, None, at_ms);
+                    chunk.push(&[frame], at_ms);
+                    chunks.push(chunk);
+                }
+            }
+            offset += 1;
+        }
+        assert_eq!(offset, end + 1, "what is kept is one stretch");
+        if first == offset {
+            return;
+        }
+        self.cost -= self.segments.cost();
+        self.segments.put_before(epoch, first);
+        self.cost += self.segments.cost();
+        if let Some(next) = self.chunks.front().filter(|next| next.epoch() != epoch) {
+            next.turn_from(epoch);
+        }
+        for chunk in chunks.into_iter().rev() {
+            self.cost += chunk.cost();
+            self.chunks.push_front(Arc::new(chunk));
+        }
     }
 
     /// Gives back the memory of messages that are too many or too old.
@@ -121,7 +201,7 @@ impl Log {
     /// Gives back all memory but the record of the position: what was kept can't be gone on from any more, the position can.
     pub fn clear(&mut self) {
         self.chunks = VecDeque::new();
-        self.cost = OVERHEAD;
+        self.cost = OVERHEAD + self.segments.cost();
     }
 
     /// Whether any message is kept.
@@ -142,11 +222,9 @@ impl Log {
         max: u64,
         max_bytes: usize,
     ) -> Result<Replay, NotRecovered> {
-        if position.epoch != self.epoch {
-            return Err(NotRecovered::UnknownEpoch);
-        }
-        if position.offset > self.top {
-            return Err(NotRecovered::Ahead);
+        if !self.segments.contains(position, self.top) {
+            let is_ahead = position.epoch == self.segments.epoch() && position.offset > self.top;
+            return Err(if is_ahead { NotRecovered::Ahead } else { NotRecovered::UnknownEpoch });
         }
         if position.offset < self.floor(now_ms, limits) {
             return Err(NotRecovered::Gone);
@@ -362,5 +440,57 @@ mod tests {
         assert_eq!(log.since(before, 1_000_000, &limits, 9, 99).err(), Some(NotRecovered::Gone));
         let other = Position { epoch: Epoch::new(8), offset: 1 };
         assert_eq!(log.since(other, 0, &limits, 9, 99).err(), Some(NotRecovered::UnknownEpoch));
+    }
+
+    fn at(epoch: u32, offset: u64) -> Position {
+        Position { epoch: Epoch::new(epoch), offset }
+    }
+
+    /// Each part of a replay: the epoch before, if it turns there, and its bytes.
+    fn parts(log: &Log, position: Position) -> Vec<(Option<Epoch>, String)> {
+        let replay = log.since(position, 0, &Limits { messages: 100, ttl_ms: 1000 }, 100, 1000).unwrap();
+        let part = |(chunk, start, end): &(Arc<Chunk>, u32, u32)| {
+            let text = String::from_utf8_lossy(&chunk.bytes()[*start as usize..*end as usize]).into_owned();
+            (chunk.turned_from().filter(|_| *start == 0), text)
+        };
+        replay.parts.iter().map(part).collect()
+    }
+
+    #[test]
+    fn a_log_goes_on_under_another_epoch_and_knows_where() {
+        let limits = Limits { messages: 100, ttl_ms: 1000 };
+        let mut log = Log::beginning_at(at(1, 20));
+        log.append(&[b"a"], 0, &limits);
+        log.turn(Epoch::new(2));
+        assert_eq!(log.position(), at(2, 21));
+        log.append(&[b"b"], 0, &limits);
+        log.append(&[b"c"], 0, &limits);
+        let (plain, turned) = ((None, "a".to_owned()), (Some(Epoch::new(1)), "bc".to_owned()));
+        assert_eq!(parts(&log, at(1, 20)), [plain, turned.clone()]);
+        assert_eq!(parts(&log, at(1, 21)), [turned.clone()]);
+        assert_eq!(parts(&log, at(2, 21)), [turned], "the position before its first message is of both");
+        assert_eq!(parts(&log, at(2, 22)), [(None, "c".to_owned())]);
+        let unknown = log.since(at(1, 22), 0, &limits, 9, 99).err();
+        assert_eq!(unknown, Some(NotRecovered::UnknownEpoch), "the epoch never numbered that one");
+        assert_eq!(log.since(at(2, 24), 0, &limits, 9, 99).err(), Some(NotRecovered::Ahead));
+    }
+
+    #[test]
+    fn what_came_before_is_put_in_front() {
+        let limits = Limits { messages: 100, ttl_ms: 1000 };
+        let mut log = Log::beginning_at(at(2, 12));
+        log.append(&[b"d"], 0, &limits);
+        let held = log.since(at(2, 12), 0, &limits, 9, 99).unwrap();
+        log.put_before(Epoch::new(2), 12, [(&b"c"[..], 0)], &limits);
+        log.put_before(Epoch::new(1), 10, [(&b"a"[..], 0), (&b"b"[..], 0)], &limits);
+        assert_eq!(log.begins_after(), 9);
+        let turned = (Some(Epoch::new(1)), "c".to_owned());
+        assert_eq!(parts(&log, at(1, 9)), [(None, "ab".to_owned()), turned.clone(), (None, "d".to_owned())]);
+        assert_eq!(parts(&log, at(1, 11)), [turned, (None, "d".to_owned())]);
+        assert_eq!(log.position_at(11), Some(at(1, 11)));
+        assert_eq!(log.position_at(12), Some(at(2, 12)));
+        drop(held);
+        let kept: usize = log.chunks.iter().map(|chunk| chunk.cost()).sum();
+        assert_eq!(log.cost(), kept + OVERHEAD + log.segments.cost());
     }
 }

@@ -5,6 +5,7 @@
 pub mod chunk;
 pub mod log;
 pub mod position;
+mod segments;
 
 pub use chunk::Chunk;
 pub use log::{Limits, Log, NotRecovered, Replay};

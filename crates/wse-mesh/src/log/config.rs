@@ -10,6 +10,8 @@ pub struct Config {
     pub replicas: usize,
     /// What is kept of each topic.
     pub limits: Limits,
+    /// Bytes of the messages of all topics together; beyond, those of topics that were not used for the longest time are given up.
+    pub kept_bytes: usize,
     /// Bytes of publications that may wait to be stored; `publish` says [`Full`](super::Full) beyond.
     pub unacked_bytes: usize,
     /// After so long unheard a node counts as dead. How long a subscription waits for its home follows from it.
@@ -25,6 +27,7 @@ impl Default for Config {
         Self {
             replicas: 1,
             limits: Limits { messages: 1000, ttl_ms: 300_000, bytes: 1 << 20 },
+            kept_bytes: 256 << 20,
             unacked_bytes: 8 << 20,
             dead_after_ms: 8000,
             part_bytes: 256 << 10,

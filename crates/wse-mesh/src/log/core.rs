@@ -57,6 +57,10 @@ pub(crate) struct Core {
     pub(crate) peers: Vec<Peer>,
     /// Those that topics are ranked over.
     pub(crate) ranked: Vec<NodeId>,
+    /// Bytes of the messages of all topics that are kept.
+    pub(crate) kept_bytes: usize,
+    /// Somebody wants to know what is committed.
+    pub(crate) announces: bool,
     /// Bytes of the publications of all topics that are not acknowledged.
     pub(crate) unacked_bytes: usize,
     /// No publication of a topic that was forgotten has a number above it.
@@ -86,6 +90,8 @@ impl Core {
             joining: true,
             peers: Vec::new(),
             ranked: vec![me],
+            kept_bytes: 0,
+            announces: false,
             unacked_bytes: 0,
             published: 0,
             dirty: Vec::new(),

@@ -3,8 +3,9 @@
 use wse_core::topic::Filter;
 
 use super::Logs;
-use super::frames::about_many::{Attach, Invite, Query, QueryReply, Reply, TopicTerm, UpTo, decode_detach};
+use super::frames::about_many::{Attach, Hint, Invite, Query, QueryReply, Reply, TopicTerm, UpTo, decode_detach};
 use super::frames::about_one::{Entries, Fetch, Fetched, HeadQuery, Publish, Stored, Sync};
+use super::output::Output;
 use super::ring::Message;
 use super::{rank, term::Term};
 use crate::ids::{NodeId, Session};
@@ -56,6 +57,11 @@ impl Logs {
             Kind::LogNack => {
                 for TopicTerm { topic, term } in TopicTerm::decode_all(payload)? {
                     self.for_known([topic], |topic, core| topic.on_nack(core, term));
+                }
+            }
+            Kind::LogHint => {
+                for Hint { topic, position } in Hint::decode_all(payload)? {
+                    self.core.outputs.push_back(Output::Hinted { topic: topic.into(), position });
                 }
             }
             Kind::LogCommit => {

@@ -205,7 +205,8 @@ impl History {
         while let Some(&(first, _)) = entries.peek() {
             let (epoch, end) = self.segment_of(first);
             let here = std::iter::from_fn(|| entries.next_if(|(offset, _)| *offset <= end));
-            runs.push(Run { epoch, first, messages: here.map(|(_, entry)| entry.message.clone()).collect() });
+            let (messages, at_ms) = here.map(|(_, entry)| (entry.message.clone(), entry.at_ms)).unzip();
+            runs.push(Run { epoch, first, messages, at_ms });
         }
         runs
     }

@@ -80,6 +80,12 @@ impl Home {
         self.followers.retain(|follower| follower.id != from);
     }
 
+    /// Whether a node is sent what is committed, or holds it.
+    pub(crate) fn serves(&self, peer: NodeId) -> bool {
+        let keeps = |replica: &Replica| replica.id == peer && replica.sent.is_some();
+        self.replicas.iter().any(keeps) || self.followers.iter().any(|follower| follower.id == peer)
+    }
+
     /// All that hang on it.
     pub(crate) fn listeners(&self) -> Vec<NodeId> {
         let replicas = self.replicas.iter().map(|replica| replica.id);

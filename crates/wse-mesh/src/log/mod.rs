@@ -41,6 +41,7 @@ use wse_core::history::Position;
 use wse_core::topic::Filter;
 
 use self::core::Core;
+use self::frames::about_many::Hint;
 use self::term::Term;
 use self::topic::{Role, Topic};
 use crate::ids::NodeId;
@@ -253,6 +254,7 @@ impl Logs {
             if dirty.is_empty() {
                 return None;
             }
+            self.keep_within_bounds();
             for number in dirty {
                 if let Some(topic) = &mut self.topics[number as usize] {
                     topic.settle(&mut self.core);
@@ -324,6 +326,36 @@ impl Logs {
         }
     }
 
+    /// From here on it is said, or no more, what is committed in the logs that are kept here: for patterns and queue groups.
+    pub fn announce_commits(&mut self, wanted: bool) {
+        self.core.announces = wanted;
+    }
+
+    /// Tells those of some peers that do not follow a topic whose home this node is, and keep no copy of it, that there are messages after a
+    /// position: they may have patterns for it.
+    pub fn hint(&mut self, topic: &str, position: Position, peers: impl IntoIterator<Item = NodeId>) {
+        let Some(number) = self.by_name.get(topic) else { return };
+        let Some(Topic { role: Role::Home(home), .. }) = &self.topics[*number as usize] else { return };
+        for peer in peers {
+            if !home.serves(peer) {
+                let hint = Hint { topic, position };
+                self.core.send_item(peer, Kind::LogHint, |out| hint.encode(out));
+            }
+        }
+    }
+
+    /// The messages of a topic after an offset up to another, as far as they are kept here.
+    #[must_use]
+    pub fn messages(&self, topic: &str, after: u64, upto: u64) -> Vec<Run> {
+        let number = self.by_name.get(topic).copied();
+        let topic = number.and_then(|number| self.topics[number as usize].as_ref());
+        topic.map_or_else(Vec::new, |topic| {
+            let history = &topic.history;
+            let upto = upto.min(history.commit);
+            history.runs(after.max(history.floor()).min(upto), upto)
+        })
+    }
+
     /// What this node holds of a topic.
     #[must_use]
     pub fn inspect(&self, topic: &str) -> Option<Inspection> {
@@ -362,8 +394,7 @@ impl Logs {
     /// Memory of the messages of all topics, those that wait to be stored included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let kept: usize = self.topics.iter().flatten().map(|topic| topic.history.ring.bytes()).sum();
-        kept + self.core.unacked_bytes
+        self.core.kept_bytes + self.core.unacked_bytes
     }
 
     /// What happened so far.
@@ -399,8 +430,29 @@ impl Logs {
         number
     }
 
+    /// Gives up messages while all together are too many bytes: those of topics that were not used for the longest time, whole.
+    fn keep_within_bounds(&mut self) {
+        let most = self.core.config.kept_bytes;
+        if self.core.kept_bytes <= most {
+            return;
+        }
+        let (topics, core) = (&mut self.topics, &mut self.core);
+        let with_messages = topics.iter_mut().flatten().filter(|topic| topic.history.ring.bytes() > 0);
+        let mut by_age: Vec<&mut Topic> = with_messages.collect();
+        by_age.sort_unstable_by_key(|topic| topic.stamped_at());
+        // An eighth more than is needed, so that not every message has to look for room.
+        for topic in by_age {
+            if core.kept_bytes <= most - most / 8 {
+                break;
+            }
+            topic.evict(core);
+        }
+    }
+
     fn forget(&mut self, number: u32) {
-        let topic = self.topics[number as usize].take().expect("it was just looked at");
+        let mut topic = self.topics[number as usize].take().expect("it was just looked at");
+        topic.history.ring.reset(0);
+        topic.count(&mut self.core);
         self.core.published = self.core.published.max(topic.published);
         self.by_name.remove(&topic.name);
         self.free.push(number);

@@ -20,6 +20,8 @@ pub struct Run {
     pub first: u64,
     /// What they say.
     pub messages: Vec<Message>,
+    /// When they were stamped, by the clock of this node.
+    pub at_ms: Vec<u64>,
 }
 
 /// Messages that the subscribers of this node will not get.
@@ -90,6 +92,24 @@ pub enum Output {
         /// On how many nodes.
         copies: u8,
     },
+    /// Messages are committed in a log that is kept here, as home or replica. Said only if that is [wanted](super::Logs::announce_commits).
+    Committed {
+        /// Where.
+        topic: Arc<str>,
+        /// After which.
+        after: Position,
+        /// Up to this offset.
+        upto: u64,
+        /// This node is home.
+        is_home: bool,
+    },
+    /// A home says that there are messages after a position, for whoever has patterns for the topic.
+    Hinted {
+        /// Where.
+        topic: Arc<str>,
+        /// After which.
+        position: Position,
+    },
     /// Messages of a branch that did not become the cluster's: for the list of dead letters.
     Dropped {
         /// Where.
@@ -128,4 +148,6 @@ pub struct Counters {
     pub unconfirmed: u64,
     /// Peers whose queue overflowed.
     pub congested: u64,
+    /// Logs whose messages were given up since all together were too many bytes.
+    pub evicted: u64,
 }

@@ -89,6 +89,10 @@ pub(crate) struct Topic {
     /// Nodes that asked before there was an answer.
     pub(crate) askers: Vec<NodeId>,
     pub(crate) audience: Audience,
+    /// Up to where it was announced that messages are committed.
+    announced: u64,
+    /// Bytes of its messages, as they were last added to the sum of all.
+    counted: usize,
     pub(crate) unacked: Option<Box<Unacked>>,
     /// It waits to be [settled](Topic::settle).
     is_dirty: bool,
@@ -122,6 +126,8 @@ impl Topic {
             offer_after: 0,
             askers: Vec::new(),
             audience: Audience::default(),
+            announced: 0,
+            counted: 0,
             unacked: None,
             is_dirty: false,
             armed: u64::MAX,
@@ -163,13 +169,57 @@ impl Topic {
             Role::Follower => self.follow(core),
             Role::Taking(_) => {}
         }
+        self.announce(core);
         self.deliver(core);
         self.serve(core);
         self.prune(core);
+        self.count(core);
         self.history.check();
         if !self.is_idle() {
             self.used = core.now;
         }
+    }
+
+    /// Says that messages are committed in a log that is kept here.
+    fn announce(&mut self, core: &mut Core) {
+        let commit = self.history.commit;
+        let after = self.announced.min(commit).max(self.history.floor());
+        self.announced = commit;
+        let is_home = matches!(&self.role, Role::Home(home) if home.settled);
+        let is_replica = self.upstream.as_ref().is_some_and(Upstream::is_replica);
+        if after < commit
+            && core.announces
+            && (is_home || is_replica)
+            && let Some(after) = self.history.chain.position(after)
+        {
+            let topic = self.name.clone();
+            core.outputs.push_back(Output::Committed { topic, after, upto: commit, is_home });
+        }
+    }
+
+    /// Takes note of what the messages cost.
+    pub(crate) fn count(&mut self, core: &mut Core) {
+        let bytes = self.history.ring.bytes();
+        core.kept_bytes = core.kept_bytes + bytes - self.counted;
+        self.counted = bytes;
+    }
+
+    /// Gives up the messages that nobody waits for.
+    pub(crate) fn evict(&mut self, core: &mut Core) {
+        self.history.ring.raise_floor(self.least_kept());
+        core.counters.evicted += 1;
+        self.count(core);
+    }
+
+    /// When the last message that is kept was stamped.
+    pub(crate) fn stamped_at(&self) -> u64 {
+        self.history.ring.get(self.history.top()).map_or(0, |entry| entry.at_ms)
+    }
+
+    /// What comes after it must be kept.
+    fn least_kept(&self) -> u64 {
+        let delivered = self.audience.delivered.map_or(u64::MAX, |at| at.offset);
+        self.history.commit.min(delivered)
     }
 
     /// Whether somebody here needs the log.
@@ -254,9 +304,7 @@ impl Topic {
     }
 
     fn prune(&mut self, core: &Core) {
-        let delivered = self.audience.delivered.map_or(u64::MAX, |at| at.offset);
-        let keep = self.history.commit.min(delivered);
-        self.history.ring.prune(core.now, &core.config.limits, keep);
+        self.history.ring.prune(core.now, &core.config.limits, self.least_kept());
         let floor = self.history.floor();
         if floor == self.history.top() {
             self.history.last.forget(floor, |publisher| core.may_publish(publisher));

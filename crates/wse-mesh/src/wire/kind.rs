@@ -106,4 +106,6 @@ kinds! {
     LogPublishAck = 0x45,
     /// The speaker has nobody left for whom it follows.
     LogUnfollow = 0x46,
+    /// A topic that the receiver may have patterns for has messages after these positions.
+    LogHint = 0x47,
 }

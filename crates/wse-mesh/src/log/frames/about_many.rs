@@ -1,6 +1,10 @@
 //! Frames about several topics: lists up to the end of the payload.
 
-use super::{counted, last, outline, put_last, put_outline, put_term, put_topic, term, topic};
+use wse_core::history::Position;
+
+use super::{
+    counted, epoch, last, outline, put_epoch, put_last, put_outline, put_term, put_topic, term, topic,
+};
 use crate::log::history::Outline;
 use crate::log::last::Last;
 use crate::log::term::Term;
@@ -214,6 +218,35 @@ impl<'a> TopicTerm<'a> {
 /// It is not one.
 pub fn decode_detach(payload: &[u8]) -> Result<Vec<&str>, Malformed> {
     all(&mut Reader::new(payload), topic)
+}
+
+/// One item of LOG_HINT: there are messages after a position of a topic that the receiver may have patterns for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// What comes after it is new.
+    pub position: Position,
+}
+
+impl<'a> Hint<'a> {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_topic(out, self.topic);
+        put_epoch(out, self.position.epoch);
+        put_number(out, self.position.offset);
+    }
+
+    /// Reads all items of a payload.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub fn decode_all(payload: &'a [u8]) -> Result<Vec<Self>, Malformed> {
+        all(&mut Reader::new(payload), |reader| {
+            let topic = topic(reader)?;
+            let position = Position { epoch: epoch(reader, "epoch")?, offset: counted(reader, "offset")? };
+            Ok(Self { topic, position })
+        })
+    }
 }
 
 /// One item of LOG_COMMIT: how much is committed; `floor` is 0. And of LOG_REPLICA_ACK: the last offset that a replica holds, and its floor.
