@@ -15,7 +15,14 @@ Start with [`RustWSEServer`][wse_server.RustWSEServer]::
                 server.broadcast("news", '{"t":"headline","p":{"text":"hello"}}')
 """
 
-from wse_server._native import Position, RustWSEServer, __version__, rust_jwt_decode, rust_jwt_encode
+from wse_server._native import (
+    Position,
+    PublishTimeout,
+    RustWSEServer,
+    __version__,
+    rust_jwt_decode,
+    rust_jwt_encode,
+)
 from wse_server.codes import CloseCode, ErrorCode
 from wse_server.options import ServerOptions
 
@@ -23,6 +30,7 @@ __all__ = [
     "CloseCode",
     "ErrorCode",
     "Position",
+    "PublishTimeout",
     "RustWSEServer",
     "ServerOptions",
     "__version__",

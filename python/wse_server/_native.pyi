@@ -21,7 +21,7 @@ from wse_server.types import (
     SubscribeResult,
 )
 
-__all__ = ["Position", "RustWSEServer", "__version__", "rust_jwt_decode", "rust_jwt_encode"]
+__all__ = ["Position", "PublishTimeout", "RustWSEServer", "__version__", "rust_jwt_decode", "rust_jwt_encode"]
 
 __version__: str
 
@@ -32,6 +32,8 @@ _Path: TypeAlias = str | PathLike[str]
 _Addresses: TypeAlias = list[str] | tuple[str, ...]
 _Algorithm: TypeAlias = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
+class PublishTimeout(TimeoutError): ...
+
 @final
 class Position:
     def __new__(cls, epoch: str, offset: int) -> Self: ...
@@ -39,6 +41,8 @@ class Position:
     def epoch(self) -> str: ...
     @property
     def offset(self) -> int: ...
+    @property
+    def copies(self) -> int | None: ...
     def __iter__(self) -> Iterator[Any]: ...
     @override
     def __eq__(self, other: object, /) -> bool: ...
@@ -178,7 +182,12 @@ class RustWSEServer:
         self, topic: str, message: _Text, *, wait: Literal["local", "stored"] = "local", timeout: float = 10.0
     ) -> Position | None: ...
     def broadcast_many(
-        self, topic: str, messages: list[str] | list[bytes] | list[_Text] | tuple[_Text, ...]
+        self,
+        topic: str,
+        messages: list[str] | list[bytes] | list[_Text] | tuple[_Text, ...],
+        *,
+        wait: Literal["local", "stored"] = "local",
+        timeout: float = 10.0,
     ) -> Position | None: ...
     def subscribe_connection(
         self,

@@ -4,9 +4,11 @@
 //! comes with a position takes it under the lock of the topic's history, together with what it missed: see [`crate::histories`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wse_core::ConnId;
-use wse_core::history::{NotRecovered, Position};
+use wse_core::acl::{Admission, admission};
+use wse_core::history::{NotRecovered, Position, Replay};
 use wse_core::presence::Data;
 use wse_core::topic::Filter;
 use wse_core::websocket::Opcode;
@@ -228,30 +230,49 @@ impl Shared {
                 Err(reason) => Err(*reason),
             });
             granted.standing.push((topic.to_owned(), Standing { position: stamping.position(), replayed }));
-            if let Some(Ok(replay)) = found.filter(|found| found.as_ref().is_ok_and(|it| it.messages > 0)) {
-                let From::Position(Position { offset, .. }) = wish.from else { unreachable!("it was found") };
+            // Also one of no message, if the epoch is another by now.
+            let is_news = |replay: &Replay| {
+                let stands = |from: &Position| from.epoch != stamping.position().epoch;
+                replay.messages > 0 || matches!(&wish.from, From::Position(from) if stands(from))
+            };
+            if let Some(Ok(replay)) = found.filter(|found| found.as_ref().is_ok_and(is_news)) {
+                let From::Position(from) = wish.from else { unreachable!("it was found") };
                 let (topic, notice) = (open[at].topic().clone(), String::new());
-                replays.push(Replaying { conn, topic, first: offset + 1, round: 0, notice, replay });
+                let (first, upto) = (from.offset + 1, stamping.position());
+                replays.push(Replaying {
+                    conn,
+                    topic,
+                    first,
+                    from: Some(from),
+                    upto,
+                    round: 0,
+                    notice,
+                    replay,
+                });
             }
         }
         replays
     }
 
     /// Gives what a connection missed its place in the inbox: the newest of it that is kept, at most `max_bytes`. `notice` makes the words
-    /// that tells what is lost, of the position after which the replay begins.
+    /// that tells what is lost, of where the connection stands, if that is known, and of the position after which the replay begins.
     pub(crate) fn replay_missed(
         &self,
         missed: &Missed<'_>,
         max_bytes: usize,
-        notice: impl FnOnce(Position) -> String,
+        notice: impl FnOnce(Option<Position>, Position) -> String,
     ) {
         let Some(histories) = &self.histories else { return };
         let &Missed { conn, topic, first, round } = missed;
         let now_ms = self.clock.now_ms();
         histories.with(topic, |stamping| {
             let (begins, replay) = histories.newest(stamping, first - 1, now_ms, max_bytes);
-            let notice = notice(Position { offset: begins, ..stamping.position() });
-            let replaying = Replaying { conn, topic: topic.clone(), first, round, notice, replay };
+            let (from, upto) = (stamping.position_at(first - 1), stamping.position());
+            let begin = stamping.position_at(begins).unwrap_or(Position { offset: begins, ..upto });
+            let notice = notice(from, begin);
+            let from = if notice.is_empty() { from } else { Some(begin) };
+            let replaying =
+                Replaying { conn, topic: topic.clone(), first, from, upto, round, notice, replay };
             let _ = self.shards[usize::from(conn.shard)]
                 .inbox
                 .put_now(|state| state.entries.push(Entry::Replay(Box::new(replaying))));
@@ -267,6 +288,32 @@ pub(crate) struct Missed<'a> {
     pub(crate) first: u64,
     /// Which of its healings this belongs to, from 1.
     pub(crate) round: u32,
+}
+
+impl Shared {
+    /// Waits until a connection can be subscribed to topics with history of a cluster, as far as it may hear them; whether their homes said so,
+    /// in time.
+    pub(crate) fn wait_to_subscribe(
+        &self,
+        conn: ConnId,
+        wishes: &[Wish<'_>],
+        timeout: Option<Duration>,
+    ) -> bool {
+        if self.cluster.get().is_none() || self.histories.is_none() {
+            return true;
+        }
+        let Some(shard) = self.shards.get(usize::from(conn.shard)) else { return true };
+        let is_of_log = |wish: &&Wish<'_>| wish.group.is_none() && !wish.filter.is_pattern();
+        let allowed = shard.people.with_acl(conn, |_, acl| {
+            let may = |wish: &&Wish<'_>| admission(acl.map(|acl| &**acl), wish.filter) != Admission::Nothing;
+            wishes.iter().filter(is_of_log).filter(may).copied().collect::<Vec<Wish<'_>>>()
+        });
+        let topics = allowed.iter().flatten().map(|wish| {
+            let position = if let From::Position(position) = wish.from { Some(position) } else { None };
+            (wish.filter.as_str(), position)
+        });
+        self.wait_to_hear(topics, timeout)
+    }
 }
 
 impl Admitted<'_> {

@@ -63,10 +63,11 @@ impl Health {
         let laggards = &shared.laggards;
         let (presence_topics, presence_total_users) =
             shared.attendance.as_ref().map_or((0, 0), |all| all.counts());
+        let cluster = shared.cluster.get().map(|cluster| cluster.health()).unwrap_or_default();
         Self {
-            cluster: shared.cluster.get().map(|cluster| cluster.health()).unwrap_or_default(),
-            recovery_topics: shared.histories.as_ref().map_or(0, Histories::count),
-            recovery_bytes: shared.histories.as_ref().map_or(0, Histories::bytes),
+            recovery_topics: shared.histories.as_ref().map_or(0, Histories::count).max(cluster.log_topics),
+            recovery_bytes: shared.histories.as_ref().map_or(0, Histories::bytes) + cluster.log_bytes,
+            cluster,
             slow_clients: laggards.now.load(Relaxed),
             slow_client_backlogs: laggards.fell_behind.load(Relaxed),
             slow_client_dropped: laggards.dropped.load(Relaxed),

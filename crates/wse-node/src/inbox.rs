@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 use mio::net::TcpStream;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use wse_core::ConnId;
-use wse_core::history::Replay;
+use wse_core::history::{Position, Replay};
 use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader};
 
@@ -27,6 +27,10 @@ pub(crate) const CAPACITY: usize = 64 * 1024;
 pub(crate) const MANY_CAPACITY: usize = 256 * 1024;
 /// Bytes of presence from which whoever makes people come and go waits.
 const PRESENCE_CAPACITY: usize = 1024 * 1024;
+
+/// The place of the words that tell that a topic goes on from a position that does not follow from the one before: whoever does not get them
+/// can't be told by offsets what is missing.
+pub(crate) const CUT: u64 = u64::MAX;
 
 /// One thing to do; ranges lie in the bytes that came with it.
 #[derive(Debug)]
@@ -80,6 +84,9 @@ pub(crate) struct Replaying {
     pub(crate) topic: Arc<str>,
     /// The first message that it missed.
     pub(crate) first: u64,
+    /// Where it stands before the replay, if that is known, and where the topic stands after it: both tell which epochs are news.
+    pub(crate) from: Option<Position>,
+    pub(crate) upto: Position,
     /// Which healing of the connection it belongs to; 0 for a replay that was asked for.
     pub(crate) round: u32,
     /// Words that go before them: they tell which are lost.

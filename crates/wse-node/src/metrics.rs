@@ -230,6 +230,42 @@ impl Metrics {
                 "Frames of other nodes of a kind that this version does not know.",
                 cluster.unknown,
             ),
+            (
+                "wse_cluster_publications_resent_total",
+                "Publications that were sent again to a topic's home.",
+                cluster.logs.resent,
+            ),
+            ("wse_cluster_takeovers_total", "Topics that this node became home of.", cluster.logs.taken),
+            (
+                "wse_cluster_handovers_total",
+                "Topics that this node was home of and is no more.",
+                cluster.logs.stepped_down,
+            ),
+            (
+                "wse_cluster_fetches_total",
+                "Questions for messages of a topic that this node did not have.",
+                cluster.logs.fetches,
+            ),
+            (
+                "wse_cluster_gaps_total",
+                "Gaps that all subscribers of a topic at this node were told of.",
+                cluster.logs.gaps,
+            ),
+            (
+                "wse_cluster_unconfirmed_subscriptions_total",
+                "Subscriptions that were answered without the topic's home.",
+                cluster.logs.unconfirmed,
+            ),
+            (
+                "wse_cluster_branch_messages_total",
+                "Messages of this side of a partition without which a topic went on.",
+                cluster.logs.dropped,
+            ),
+            (
+                "wse_cluster_evicted_histories_total",
+                "Histories whose messages were given up for those of other topics.",
+                cluster.logs.evicted,
+            ),
         ];
         counters.iter().for_each(|(name, help, value)| page.counter(name, help, *value));
     }

@@ -96,6 +96,13 @@ impl Server {
         self.0.subscribe(conn, wishes, None)
     }
 
+    /// In a cluster with histories: waits until this node hears the topics of some wishes and has what was missed of them, and should come before
+    /// [subscribing](Server::subscribe). Without a `timeout` it waits until the logs have an answer. Whether the homes said so, in time.
+    #[must_use]
+    pub fn wait_to_subscribe(&self, conn: ConnId, wishes: &[Wish<'_>], timeout: Option<Duration>) -> bool {
+        self.0.wait_to_subscribe(conn, wishes, timeout)
+    }
+
     /// Ends subscriptions; all of them without a list. What was published before still arrives.
     pub fn unsubscribe(&self, conn: ConnId, filters: Option<&[Filter<'_>]>) {
         self.0.wait_for_presence_room([]);

@@ -391,6 +391,11 @@ impl Topics {
         tables.topics.contains_key(topic) || tables.groups.contains_key(topic)
     }
 
+    /// Whether anybody hears a topic, by its name or by a pattern.
+    pub(crate) fn is_heard(&self, topic: &str) -> bool {
+        self.audience(topic).is_some_and(|audience| !audience.channels.is_empty())
+    }
+
     /// Topics with subscribers of their own.
     pub(crate) fn topic_count(&self) -> usize {
         self.tables.read().topics.len()

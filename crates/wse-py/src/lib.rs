@@ -25,6 +25,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::install(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<position::Position>()?;
+    module.add("PublishTimeout", module.py().get_type::<position::PublishTimeout>())?;
     module.add_class::<server::RustWSEServer>()?;
     tokens::register(module)
 }

@@ -1,6 +1,8 @@
 //! A place in the messages of a topic, as Python sees it.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use std::hash::{Hash, Hasher};
+
+use pyo3::exceptions::{PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 use wse_core::history::{Epoch, Position as Place};
@@ -8,6 +10,13 @@ use wse_core::history::{Epoch, Position as Place};
 use wse_node::gate::{From, Wish};
 
 use crate::arguments::{topic_without_pattern, type_name};
+
+pyo3::create_exception!(
+    wse_server._native,
+    PublishTimeout,
+    PyTimeoutError,
+    "It is not known whether a message is stored: no answer came in time. It is published, and may be stored later."
+);
 
 /// The last message of a topic that somebody has: what a client goes on from when it comes back.
 ///
@@ -20,42 +29,73 @@ use crate::arguments::{topic_without_pattern, type_name};
 /// Raises:
 ///     ValueError: The epoch is none, or the offset negative or not below 2**64.
 #[pyclass(module = "wse_server._native", frozen, eq, hash)]
-#[derive(PartialEq, Eq, Hash)]
-pub(crate) struct Position(pub(crate) Place);
+pub(crate) struct Position {
+    pub(crate) place: Place,
+    /// On how many nodes the message is, where that was asked for.
+    copies: Option<u8>,
+}
+
+impl Position {
+    pub(crate) fn at(place: Place) -> Self {
+        Self { place, copies: None }
+    }
+
+    pub(crate) fn stored(place: Place, copies: u8) -> Self {
+        Self { place, copies: Some(copies) }
+    }
+}
+
+impl PartialEq for Position {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Hash for Position {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place.hash(state);
+    }
+}
 
 #[pymethods]
 impl Position {
     #[new]
     fn new(epoch: &str, offset: &Bound<'_, PyAny>) -> PyResult<Self> {
-        place("", epoch, offset).map(Self)
+        place("", epoch, offset).map(Self::at)
     }
 
     /// Names the memory that counts the messages: eight hexadecimal digits.
     #[getter]
     fn epoch(&self) -> String {
-        self.0.epoch.to_string()
+        self.place.epoch.to_string()
     }
 
     /// The number of the message in its topic.
     #[getter]
     fn offset(&self) -> u64 {
-        self.0.offset
+        self.place.offset
+    }
+
+    /// On how many nodes the message is stored, if it was published with wait="stored" in a cluster; else None. It plays no part in comparisons.
+    #[getter]
+    fn copies(&self) -> Option<u8> {
+        self.copies
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
         PyTuple::new(
             py,
-            [self.epoch().into_pyobject(py)?.into_any(), self.0.offset.into_pyobject(py)?.into_any()],
+            [self.epoch().into_pyobject(py)?.into_any(), self.place.offset.into_pyobject(py)?.into_any()],
         )?
         .try_iter()
     }
 
     fn __repr__(&self) -> String {
-        format!("Position(epoch='{}', offset={})", self.0.epoch, self.0.offset)
+        format!("Position(epoch='{}', offset={})", self.place.epoch, self.place.offset)
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let arguments = (self.epoch(), self.0.offset).into_pyobject(py)?;
+        let arguments = (self.epoch(), self.place.offset).into_pyobject(py)?;
         (py.get_type::<Self>(), arguments).into_pyobject(py)
     }
 }
@@ -135,7 +175,7 @@ fn each(positions: &Bound<'_, PyAny>) -> PyResult<std::collections::HashMap<Stri
             .to_str()?
             .to_owned();
         let place = match position.cast::<Position>() {
-            Ok(position) => position.get().0,
+            Ok(position) => position.get().place,
             Err(_) => {
                 let (epoch, offset): (Bound<'_, PyAny>, Bound<'_, PyAny>) = position
                     .extract()

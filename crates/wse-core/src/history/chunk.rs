@@ -1,13 +1,11 @@
 //! Some messages of a topic in one piece of memory, which clients that are to be sent them again refer to.
 
-use std::sync::OnceLock;
-
 use super::position::Epoch;
 
 /// Bytes from which a chunk takes no more messages.
 const FULL_BYTES: usize = 16 * 1024;
 /// What a chunk costs beside its bytes and marks: its own record, and what the allocations of three pieces round up to.
-const OVERHEAD: usize = 176;
+const OVERHEAD: usize = 168;
 /// Times of messages are kept in milliseconds since the first of their chunk.
 const LONGEST_MS: u64 = u32::MAX as u64;
 
@@ -18,8 +16,6 @@ pub struct Chunk {
     first: u64,
     /// Which numbered them.
     epoch: Epoch,
-    /// The one before, if the first message is the first of its epoch.
-    turned: OnceLock<Epoch>,
     first_ms: u64,
     bytes: Vec<u8>,
     marks: Vec<Mark>,
@@ -34,26 +30,14 @@ struct Mark {
 
 impl Chunk {
     /// An empty one for the messages from this offset on.
-    pub(super) fn new(first: u64, epoch: Epoch, turned: Option<Epoch>, now_ms: u64) -> Self {
-        let turned = turned.map_or_else(OnceLock::new, OnceLock::from);
-        Self { first, epoch, turned, first_ms: now_ms, bytes: Vec::new(), marks: Vec::new() }
+    pub(super) fn new(first: u64, epoch: Epoch, now_ms: u64) -> Self {
+        Self { first, epoch, first_ms: now_ms, bytes: Vec::new(), marks: Vec::new() }
     }
 
     /// Which epoch numbered its messages.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// The epoch of the message before its first one, if that was another: whoever gets both is told in between.
-    #[must_use]
-    pub fn turned_from(&self) -> Option<Epoch> {
-        self.turned.get().copied()
-    }
-
-    /// It became known what came before.
-    pub(super) fn turn_from(&self, epoch: Epoch) {
-        let _ = self.turned.set(epoch);
     }
 
     /// Whether a message that comes now goes into another chunk: when there are enough bytes, or a quarter of the messages kept, so

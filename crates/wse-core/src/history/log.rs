@@ -125,21 +125,13 @@ impl Log {
                 self.cost += chunk.cost();
             }
             None => {
-                let turned = self.turned_at(self.top);
-                let mut chunk = Chunk::new(self.top, epoch, turned, now_ms);
+                let mut chunk = Chunk::new(self.top, epoch, now_ms);
                 chunk.push(frame, now_ms);
                 self.cost += chunk.cost();
                 self.chunks.push_back(Arc::new(chunk));
             }
         }
         self.forget(now_ms, limits);
-    }
-
-    /// The epoch before, if a message is the first of another.
-    fn turned_at(&self, offset: u64) -> Option<Epoch> {
-        let (before, own) = (self.segments.at(offset - 1)?, self.segments.at(offset)?);
-        // At the boundary the position before the first message is of both.
-        (before.epoch != own.epoch).then_some(before.epoch)
     }
 
     /// Keeps messages of one epoch too that end just before the [first one kept](Log::begins_after): frames with the times when they came, the
@@ -163,7 +155,7 @@ impl Log {
             match open {
                 Some(chunk) => chunk.push(&[frame], at_ms),
                 None => {
-                    let mut chunk = Chunk::new(offset, epoch, None, at_ms);
+                    let mut chunk = Chunk::new(offset, epoch, at_ms);
                     chunk.push(&[frame], at_ms);
                     chunks.push(chunk);
                 }
@@ -177,9 +169,6 @@ impl Log {
         self.cost -= self.segments.cost();
         self.segments.put_before(epoch, first);
         self.cost += self.segments.cost();
-        if let Some(next) = self.chunks.front().filter(|next| next.epoch() != epoch) {
-            next.turn_from(epoch);
-        }
         for chunk in chunks.into_iter().rev() {
             self.cost += chunk.cost();
             self.chunks.push_front(Arc::new(chunk));
@@ -446,14 +435,18 @@ mod tests {
         Position { epoch: Epoch::new(epoch), offset }
     }
 
-    /// Each part of a replay: the epoch before, if it turns there, and its bytes.
-    fn parts(log: &Log, position: Position) -> Vec<(Option<Epoch>, String)> {
+    /// Each part of a replay: its epoch and its bytes.
+    fn parts(log: &Log, position: Position) -> Vec<(Epoch, String)> {
         let replay = log.since(position, 0, &Limits { messages: 100, ttl_ms: 1000 }, 100, 1000).unwrap();
         let part = |(chunk, start, end): &(Arc<Chunk>, u32, u32)| {
-            let text = String::from_utf8_lossy(&chunk.bytes()[*start as usize..*end as usize]).into_owned();
-            (chunk.turned_from().filter(|_| *start == 0), text)
+            let bytes = &chunk.bytes()[*start as usize..*end as usize];
+            (chunk.epoch(), String::from_utf8_lossy(bytes).into_owned())
         };
         replay.parts.iter().map(part).collect()
+    }
+
+    fn part(epoch: u32, text: &str) -> (Epoch, String) {
+        (Epoch::new(epoch), text.to_owned())
     }
 
     #[test]
@@ -465,11 +458,14 @@ mod tests {
         assert_eq!(log.position(), at(2, 21));
         log.append(&[b"b"], 0, &limits);
         log.append(&[b"c"], 0, &limits);
-        let (plain, turned) = ((None, "a".to_owned()), (Some(Epoch::new(1)), "bc".to_owned()));
-        assert_eq!(parts(&log, at(1, 20)), [plain, turned.clone()]);
-        assert_eq!(parts(&log, at(1, 21)), [turned.clone()]);
-        assert_eq!(parts(&log, at(2, 21)), [turned], "the position before its first message is of both");
-        assert_eq!(parts(&log, at(2, 22)), [(None, "c".to_owned())]);
+        assert_eq!(parts(&log, at(1, 20)), [part(1, "a"), part(2, "bc")]);
+        assert_eq!(parts(&log, at(1, 21)), [part(2, "bc")]);
+        assert_eq!(
+            parts(&log, at(2, 21)),
+            [part(2, "bc")],
+            "the position before its first message is of both"
+        );
+        assert_eq!(parts(&log, at(2, 22)), [part(2, "c")]);
         let unknown = log.since(at(1, 22), 0, &limits, 9, 99).err();
         assert_eq!(unknown, Some(NotRecovered::UnknownEpoch), "the epoch never numbered that one");
         assert_eq!(log.since(at(2, 24), 0, &limits, 9, 99).err(), Some(NotRecovered::Ahead));
@@ -480,16 +476,13 @@ mod tests {
         let limits = Limits { messages: 100, ttl_ms: 1000 };
         let mut log = Log::beginning_at(at(2, 12));
         log.append(&[b"d"], 0, &limits);
-        let held = log.since(at(2, 12), 0, &limits, 9, 99).unwrap();
         log.put_before(Epoch::new(2), 12, [(&b"c"[..], 0)], &limits);
         log.put_before(Epoch::new(1), 10, [(&b"a"[..], 0), (&b"b"[..], 0)], &limits);
         assert_eq!(log.begins_after(), 9);
-        let turned = (Some(Epoch::new(1)), "c".to_owned());
-        assert_eq!(parts(&log, at(1, 9)), [(None, "ab".to_owned()), turned.clone(), (None, "d".to_owned())]);
-        assert_eq!(parts(&log, at(1, 11)), [turned, (None, "d".to_owned())]);
+        assert_eq!(parts(&log, at(1, 9)), [part(1, "ab"), part(2, "c"), part(2, "d")]);
+        assert_eq!(parts(&log, at(1, 11)), [part(2, "c"), part(2, "d")]);
         assert_eq!(log.position_at(11), Some(at(1, 11)));
         assert_eq!(log.position_at(12), Some(at(2, 12)));
-        drop(held);
         let kept: usize = log.chunks.iter().map(|chunk| chunk.cost()).sum();
         assert_eq!(log.cost(), kept + OVERHEAD + log.segments.cost());
     }

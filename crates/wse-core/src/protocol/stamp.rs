@@ -23,6 +23,8 @@ pub struct Stampable<'a> {
     between: Option<&'static str>,
     /// The message without its opening brace.
     rest: &'a str,
+    /// All of it.
+    whole: &'a str,
 }
 
 /// The part of a stamp that all messages of one history share: `{"tp":"...","e":"...","o":`.
@@ -63,7 +65,7 @@ impl<'a> Stampable<'a> {
             }
         }
         if !members.is_whole() {
-            return Ok(Self { between: None, rest: message });
+            return Ok(Self { between: None, rest: message, whole: message });
         }
         let between = match (category, snapshot, any) {
             (true, ..) => ",",
@@ -71,7 +73,7 @@ impl<'a> Stampable<'a> {
             (false, false, true) => ",\"c\":\"U\",",
             (false, false, false) => ",\"c\":\"U\"",
         };
-        Ok(Self { between: Some(between), rest: &message[inside..] })
+        Ok(Self { between: Some(between), rest: &message[inside..], whole: message })
     }
 
     /// What goes in front of the [rest](Self::rest): written to `head`, which is cleared.
@@ -95,6 +97,12 @@ impl<'a> Stampable<'a> {
     #[must_use]
     pub fn rest(&self) -> &'a str {
         self.rest
+    }
+
+    /// The message as it was given.
+    #[must_use]
+    pub fn whole(&self) -> &'a str {
+        self.whole
     }
 
     /// Bytes that the message and its stamp have at the most.

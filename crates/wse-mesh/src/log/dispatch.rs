@@ -3,7 +3,9 @@
 use wse_core::topic::Filter;
 
 use super::Logs;
-use super::frames::about_many::{Attach, Hint, Invite, Query, QueryReply, Reply, TopicTerm, UpTo, decode_detach};
+use super::frames::about_many::{
+    Attach, Hint, Invite, Query, QueryReply, Reply, TopicTerm, UpTo, decode_detach,
+};
 use super::frames::about_one::{Entries, Fetch, Fetched, HeadQuery, Publish, Stored, Sync};
 use super::output::Output;
 use super::ring::Message;

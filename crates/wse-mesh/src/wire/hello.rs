@@ -18,6 +18,8 @@ pub const LEAST_MAX_FRAME: usize = 4096;
 
 /// Capability: payloads compressed with zstd are understood.
 pub const ZSTD: u64 = 1;
+/// Capability: the node keeps logs of topics with history.
+pub const HISTORY: u64 = 2;
 
 const LEAVING: u8 = 1;
 

@@ -16,6 +16,12 @@ macro_rules! kinds {
             pub fn from_byte(byte: u8) -> Option<Kind> {
                 match byte { $($number => Some(Kind::$name),)* _ => None }
             }
+
+            /// Whether it is about a topic with history.
+            #[must_use]
+            pub fn is_of_log(self) -> bool {
+                matches!(self as u8, 0x30..=0x4f)
+            }
         }
     };
 }

@@ -35,6 +35,8 @@ pub struct ClusterConfig {
     pub heartbeat: Duration,
     /// After how long a silence it is dead.
     pub dead_after: Duration,
+    /// Nodes that keep a copy of a topic's history beside its home.
+    pub replicas: usize,
 }
 
 /// Why a node does not take part. Nothing has changed then.
@@ -46,11 +48,6 @@ pub enum ConnectError {
     /// It is in one.
     #[error("the server is part of a cluster already")]
     Already,
-    /// Topics with history need one order in the whole cluster.
-    #[error(
-        "recovery_enabled: a cluster with history is not built yet; a node of a cluster has recovery_enabled=False"
-    )]
-    History,
     /// The two would be one socket.
     #[error("cluster_port must not be the port of the clients ({0})")]
     PublicPort(u16),
@@ -77,7 +74,12 @@ pub(super) struct Ready {
 
 impl ClusterConfig {
     /// Reads the addresses and the files and binds the port.
-    pub(super) fn make_ready(&self, public_port: u16, max_frame: usize) -> Result<Ready, ConnectError> {
+    pub(super) fn make_ready(
+        &self,
+        public_port: u16,
+        max_frame: usize,
+        keeps_logs: bool,
+    ) -> Result<Ready, ConnectError> {
         let peers = addresses("peers", &self.peers)?;
         let seeds = addresses("seeds", &self.seeds)?;
         let advertised = self.advertised.as_ref().map(|text| address("cluster_addr", text)).transpose()?;
@@ -113,7 +115,8 @@ impl ClusterConfig {
             dead_after_ms: self.dead_after.as_millis() as u64,
             max_frame,
             versions: wse_mesh::wire::hello::Versions::OURS,
-            capabilities: wse_mesh::wire::hello::ZSTD,
+            capabilities: wse_mesh::wire::hello::ZSTD
+                | if keeps_logs { wse_mesh::wire::hello::HISTORY } else { 0 },
         };
         Ok(Ready { members, guard, port })
     }

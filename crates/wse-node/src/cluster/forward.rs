@@ -48,7 +48,8 @@ impl Shared {
     /// Gives a message of a topic to the peers that have receivers of it; what is left of it has to be waited for.
     #[inline]
     pub(crate) fn forward(&self, topic: Filter<'_>, message: &Message<'_>) -> Option<Backlog> {
-        let cluster = self.cluster.get()?;
+        // Topics with history go by their logs.
+        let cluster = self.cluster.get().filter(|_| self.histories.is_none())?;
         let backlog = cluster.forward(self, topic, message);
         (!backlog.is_empty()).then_some(backlog)
     }
@@ -100,6 +101,25 @@ impl Cluster {
             payload.shrink_to(64 * 1024);
         });
         backlog
+    }
+
+    /// Gives a message of a topic with history to one member of each of its queue groups, here or at a peer.
+    pub(super) fn share_out(&self, shared: &Shared, route: &Route, topic: Filter<'_>, message: &Message<'_>) {
+        let local = shared.topics.group_names(topic.as_str());
+        let local: Vec<&str> = local.iter().map(String::as_str).collect();
+        shared.put_from_peer(topic, *message, false, &local);
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let id_of = |peer| self.link(peer).map_or(NodeId(0), |(id, _)| id);
+        let (mut payload, mut backlog) = (Vec::new(), Backlog::default());
+        for (peer, orders) in route.share(&local, false, turn, id_of).peers {
+            // Its subscribers hear the log itself.
+            let orders = Orders { plain: false, ..orders };
+            if !orders.groups.is_empty() || orders.unknown.is_some() {
+                let start = fill(&mut payload, &orders, message);
+                self.push(shared, peer, topic, &payload, start, &mut backlog);
+            }
+        }
+        backlog.left.iter().for_each(|left| self.give_up(shared, left, NotPushed::Full));
     }
 
     /// Where queue groups have members, or it is not known who has.

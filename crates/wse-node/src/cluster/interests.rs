@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use wse_mesh::ids::NodeId;
 use wse_mesh::interest::{Exchange, Interest, Limits, Route, Version};
 
+use super::Desk;
+
 /// Routes that are remembered before all are forgotten.
 const REMEMBERED: usize = 16 * 1024;
 
@@ -26,8 +28,10 @@ pub(crate) struct Interests {
     confirmed: Mutex<Version>,
     confirmation: Condvar,
     /// Tells the cluster's thread that there is something to say.
-    pub(super) news: Notify,
+    pub(super) news: Arc<Notify>,
     announced: Mutex<Vec<Announced>>,
+    /// Where topics have histories: who is told of their subscribers instead of the peers, as messages come by the logs.
+    desk: Option<Arc<Desk>>,
 }
 
 /// Something that a client wants to subscribe to, told to the peers before it does.
@@ -56,28 +60,48 @@ struct Remembered {
 }
 
 impl Interests {
-    pub(super) fn new(me: NodeId, seed: u64) -> Self {
+    pub(super) fn new(me: NodeId, seed: u64, news: Arc<Notify>, desk: Option<Arc<Desk>>) -> Self {
         Self {
             exchange: Mutex::new(Exchange::new(me, Limits::default(), seed)),
             generation: AtomicU64::new(0),
             routes: RwLock::default(),
             confirmed: Mutex::default(),
             confirmation: Condvar::new(),
-            news: Notify::new(),
+            news,
             announced: Mutex::default(),
+            desk,
         }
     }
 
     /// The first receiver of something has come.
     pub(crate) fn add(&self, interest: &Interest<'_>) {
+        if self.is_of_log(interest) {
+            return;
+        }
         self.exchange.lock().add(interest);
         self.news.notify_one();
     }
 
     /// The last receiver of something is gone.
     pub(crate) fn remove(&self, interest: &Interest<'_>) {
+        if self.is_of_log(interest) {
+            return;
+        }
         self.exchange.lock().remove(interest);
         self.news.notify_one();
+    }
+
+    /// Whether it is about the subscribers of a topic with history. Then whoever keeps the logs is told.
+    fn is_of_log(&self, interest: &Interest<'_>) -> bool {
+        let Some(desk) = &self.desk else { return false };
+        let filter = interest.filter();
+        if filter.is_pattern() {
+            desk.patterns_changed();
+        } else if interest.group().is_none() {
+            desk.subscribers_changed(filter.as_str());
+            return true;
+        }
+        false
     }
 
     /// Whether the peers know of something that a client wants to subscribe to, or have not said so for a second. If this is the first that

@@ -7,7 +7,7 @@ use wse_core::topic::Filter;
 use wse_link::tls::{TlsError, TlsFiles};
 use wse_mesh::ids::NodeId;
 
-use super::{Backlog, ClusterConfig, ConnectError, DeadLetter, PeerStatus};
+use super::{Backlog, ClusterConfig, ConnectError, DeadLetter, PeerStatus, StoredAt};
 use crate::publish::{Payload, Unsendable, message};
 use crate::server::Server;
 use crate::shared::Shared;
@@ -25,6 +25,17 @@ impl Forwarding<'_> {
     }
 }
 
+/// Why it is not known that messages are stored.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum NotStored {
+    /// They can't be sent to anybody; none was published.
+    #[error(transparent)]
+    Unsendable(#[from] Unsendable),
+    /// They are published, and may be stored or not.
+    #[error("it is not known after {0:?} whether the message is stored")]
+    Timeout(Duration),
+}
+
 impl Server {
     /// Makes this server a node of a cluster; `public_port` is the one for its clients.
     ///
@@ -39,6 +50,12 @@ impl Server {
     #[must_use]
     pub fn is_in_cluster(&self) -> bool {
         self.shared().cluster.get().is_some()
+    }
+
+    /// Whether it keeps logs together with the other nodes.
+    #[must_use]
+    pub fn has_cluster_logs(&self) -> bool {
+        self.is_in_cluster() && self.shared().histories.is_some()
     }
 
     /// Its name among the nodes, and where it listens for them.
@@ -62,6 +79,29 @@ impl Server {
         }
         let message = message(shared, Payload::Json(text))?;
         Ok(shared.forward(topic, &message).map(|backlog| Forwarding { shared, backlog }))
+    }
+
+    /// In a cluster with histories: publishes messages of one topic and waits until the home of the topic and its replicas hold the last of them,
+    /// and with it all before. `Ok(None)` without a cluster or histories.
+    ///
+    /// # Errors
+    /// [`NotStored`].
+    pub fn publish_stored(
+        &self,
+        topic: Filter<'_>,
+        texts: &[&str],
+        timeout: Duration,
+    ) -> Result<Option<StoredAt>, NotStored> {
+        let shared = self.shared();
+        let Some(cluster) = shared.cluster.get().filter(|_| shared.histories.is_some()) else {
+            return Ok(None);
+        };
+        if texts.is_empty() {
+            return Ok(None);
+        }
+        let ticket = cluster.desk.ticket();
+        shared.publish_at_desk(&cluster.desk, topic, texts, Some(ticket))?;
+        cluster.desk.wait_until_stored(ticket, timeout).map(Some).ok_or(NotStored::Timeout(timeout))
     }
 
     /// Waits until every peer with a link sends what this node has receivers of; false if that took too long.

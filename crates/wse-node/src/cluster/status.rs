@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use hashbrown::HashMap;
 use wse_link::Link;
 use wse_mesh::ids::{NodeId, Session};
+use wse_mesh::log::Counters;
 use wse_mesh::members::Members;
 use wse_mesh::view::Standing;
 
@@ -64,13 +65,22 @@ pub struct ClusterHealth {
     pub unknown: u64,
     /// Messages kept for `get_cluster_dlq_entries`.
     pub letters: usize,
+    /// What happened to topics with history.
+    pub logs: Counters,
+    /// Topics of which this node keeps a log, as home, replica or for its clients.
+    pub log_topics: usize,
+    /// Bytes of the messages in them, and of publications that are not stored.
+    pub log_bytes: usize,
 }
 
 impl Cluster {
     pub(crate) fn health(&self) -> ClusterHealth {
         let (bytes_in, bytes_out) = self.bytes();
-        let counts = &self.counts;
+        let (counts, status) = (&self.counts, *self.desk.status.lock());
         ClusterHealth {
+            logs: status.counters,
+            log_topics: status.topics,
+            log_bytes: status.bytes,
             peers: self.peer_count(),
             sent: counts.sent.load(Relaxed),
             delivered: counts.delivered.load(Relaxed),

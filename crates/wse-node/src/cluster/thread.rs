@@ -1,5 +1,6 @@
 //! The cluster's thread: it runs the links, tells the machines what comes, and does what they say.
 
+mod logs;
 mod presence;
 
 use std::cell::{Cell, RefCell};
@@ -15,11 +16,13 @@ use tokio::task::{LocalSet, spawn_local};
 use wse_link::{Class, Closed, DialError, Failure, Frame, Link, Links, Owner, Port};
 use wse_mesh::ids::{NodeId, Session};
 use wse_mesh::interest::{Note, Output as InterestOutput};
+use wse_mesh::log::Logs;
 use wse_mesh::members::{DIAL_MS, DialFailure, Level, Members, Output, Terms};
 use wse_mesh::view::Standing;
-use wse_mesh::wire::hello::ZSTD;
+use wse_mesh::wire::hello::{HISTORY, ZSTD};
 use wse_mesh::wire::{Address, Kind, Malformed};
 
+use self::logs::Keeper;
 use super::Cluster;
 use crate::presence::{Attendance, Void};
 use crate::shared::Shared;
@@ -30,6 +33,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(1);
 /// How often a peer that is not read is said to be heard: it may be talking.
 const HEARD_MS: u64 = 500;
+/// How long a node that ends waits for others to take over its topics.
+const HAND_OVER_MS: u64 = 5000;
 /// Threads that resolve names.
 const RESOLVERS: usize = 4;
 
@@ -40,6 +45,8 @@ pub(super) struct Start {
     pub(super) members: Members,
     pub(super) links: wse_link::Config,
     pub(super) port: Port,
+    /// Where topics have histories.
+    pub(super) logs: Option<Logs>,
 }
 
 impl Start {
@@ -56,7 +63,7 @@ impl Start {
             .build()?;
         let tasks = LocalSet::new();
         let ended = tasks.block_on(&runtime, async move {
-            let core = Core::new(self.shared, self.cluster, self.members);
+            let core = Core::new(self.shared, self.cluster, self.members, self.logs);
             let links = Links::new(self.links, core.clone());
             links.accept(self.port)?;
             *core.dialler.borrow_mut() = Some(links);
@@ -98,10 +105,13 @@ struct Core {
     /// When the loop looks again at the latest.
     wakes_at_ms: Cell<u64>,
     left: Cell<bool>,
+    /// Until when it is waited for others to take over what this node keeps.
+    leaves_at_ms: Cell<Option<u64>>,
+    keeper: Option<Keeper>,
 }
 
 impl Core {
-    fn new(shared: Arc<Shared>, cluster: Arc<Cluster>, members: Members) -> Rc<Self> {
+    fn new(shared: Arc<Shared>, cluster: Arc<Cluster>, members: Members, logs: Option<Logs>) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
             shared,
@@ -116,6 +126,8 @@ impl Core {
             void: Cell::default(),
             wakes_at_ms: Cell::new(0),
             left: Cell::new(false),
+            leaves_at_ms: Cell::default(),
+            keeper: logs.map(Keeper::new),
         })
     }
 
@@ -125,10 +137,19 @@ impl Core {
 
     /// Looks at the timers and at what other threads want until the cluster stops.
     async fn serve(&self) {
-        while !self.cluster.stopping.load(Relaxed) {
+        if let Some(keeper) = &self.keeper {
+            keeper.handle_view(self.members.borrow().view(), self.now_ms());
+        }
+        loop {
             let now_ms = self.now_ms();
+            if self.may_end(now_ms) {
+                return;
+            }
             if self.cluster.leaving.load(Relaxed) && !self.left.replace(true) {
-                self.members.borrow_mut().leave(now_ms);
+                self.leave(now_ms);
+            }
+            if let Some(keeper) = &self.keeper {
+                keeper.handle_timeout(now_ms);
             }
             self.members.borrow_mut().handle_timeout(now_ms);
             self.cluster.interests.lock().handle_timeout(now_ms);
@@ -150,12 +171,40 @@ impl Core {
         }
     }
 
+    fn leave(&self, now_ms: u64) {
+        self.members.borrow_mut().leave(now_ms);
+        if let Some(keeper) = &self.keeper {
+            self.settle();
+            keeper.leave(now_ms);
+        }
+    }
+
+    /// Whether the cluster is to be stopped and nobody needs what is kept here, or has not taken it over for long.
+    fn may_end(&self, now_ms: u64) -> bool {
+        if !self.cluster.stopping.load(Relaxed) {
+            return false;
+        }
+        let Some(keeper) = &self.keeper else { return true };
+        if !self.left.replace(true) {
+            self.leave(now_ms);
+        }
+        let until = self.leaves_at_ms.get().unwrap_or(now_ms + HAND_OVER_MS);
+        self.leaves_at_ms.set(Some(until));
+        if !keeper.has_left.get() && now_ms >= until {
+            tracing::warn!("no other node has taken over all topics of this one: it ends nevertheless");
+            return true;
+        }
+        keeper.has_left.get()
+    }
+
     fn next_ms(&self) -> u64 {
         let members = self.members.borrow().poll_timeout();
         let interests = self.cluster.interests.lock().poll_timeout();
         let presence = self.shared.attendance.as_ref().and_then(Attendance::poll_timeout);
         let void = (self.void.get() != Void::Nobody).then(|| self.now_ms() + LOOK.as_millis() as u64);
-        let latest = self.now_ms() + 1000;
+        let latest = self.now_ms() + if self.cluster.stopping.load(Relaxed) { 20 } else { 1000 };
+        let logs = self.keeper.as_ref().and_then(Keeper::poll_timeout);
+        let members = members.into_iter().chain(logs).min();
         members.into_iter().chain(interests).chain(presence).chain(void).fold(latest, u64::min)
     }
 
@@ -170,6 +219,7 @@ impl Core {
         }
         self.dialler.borrow_mut().take();
         self.cluster.links.write().clear();
+        self.cluster.desk().close();
     }
 
     /// Does what the machines want.
@@ -201,8 +251,12 @@ impl Core {
             }
             is_status_new = true;
         }
+        if is_status_new && let Some(keeper) = &self.keeper {
+            keeper.handle_view(self.members.borrow().view(), self.now_ms());
+        }
         self.settle_interests();
         self.settle_presence();
+        self.settle_logs();
         if is_status_new {
             self.cluster.keep_status(&self.members.borrow(), &self.links.borrow(), self.now_ms());
         }
@@ -279,6 +333,9 @@ impl Core {
         let Some(link) = self.links.borrow().get(&session).cloned() else { return };
         link.admit(terms.max_frame);
         link.set_compress(terms.capabilities & ZSTD != 0);
+        if let Some(keeper) = &self.keeper {
+            keeper.note_peer(id, terms.capabilities & HISTORY != 0);
+        }
         if !self.known.borrow_mut().insert(id) {
             self.cluster.counts.reconnects.fetch_add(1, Relaxed);
         }
@@ -335,6 +392,7 @@ impl Core {
             Some(kind @ (Kind::Msg | PresenceDelta | PresenceSnapshot)) => {
                 self.handle_in_turn(link, kind, frame)
             }
+            Some(kind) if kind.is_of_log() => self.handle_in_turn(link, kind, frame),
             Some(PresenceAsk) => self.take_presence(session, PresenceAsk, frame.payload).map(|_| ()),
             Some(kind @ (Sub | Unsub | Resync | InterestAck | InterestDigest | InterestAsk)) => {
                 match self.peers.borrow().get(&session) {
@@ -386,8 +444,25 @@ impl Core {
     fn take(&self, session: Session, kind: Kind, topic: &str, payload: &[u8]) -> Result<bool, Malformed> {
         match kind {
             Kind::Msg => self.cluster.deliver(&self.shared, topic, payload),
+            kind if kind.is_of_log() => self.take_of_log(session, kind, topic, payload),
             kind => self.take_presence(session, kind, payload),
         }
+    }
+
+    fn take_of_log(
+        &self,
+        session: Session,
+        kind: Kind,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<bool, Malformed> {
+        let from = self.peers.borrow().get(&session).copied();
+        let (Some(keeper), Some(from)) = (&self.keeper, from) else { return Ok(true) };
+        if keeper.is_behind() {
+            return Ok(false);
+        }
+        keeper.handle_frame(from, session, kind, topic, payload, self.now_ms())?;
+        Ok(true)
     }
 
     /// Takes what found no room when there is some again, and then reads on.

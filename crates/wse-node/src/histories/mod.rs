@@ -4,10 +4,11 @@
 //! the inboxes of the shards; whoever subscribes with a position holds it while the log is looked at and the subscription takes its place
 //! in the same inbox. So what was logged before comes by the replay, what is logged later comes live, and nothing comes twice.
 
+mod mirror;
 mod shelf;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -21,6 +22,8 @@ use wse_core::websocket::frame::ServerHeader;
 use crate::shared::random_u64;
 use crate::topics::Topics;
 use shelf::Shelf;
+
+pub(crate) use mirror::stampable;
 
 /// What a history costs beside its log and its texts: the record, its place in the map, and its place on the shelf.
 const RECORD_COST: usize = size_of::<History>() + 2 * size_of::<usize>() + 48 + 40;
@@ -49,6 +52,8 @@ pub(crate) struct Stamping {
     head: Vec<u8>,
     /// It was given up while somebody still had a reference: a fresh one must be asked for.
     ended: bool,
+    /// In a cluster: its positions are those of the cluster. Until that is so nothing is stamped by it.
+    placed: bool,
     /// Its bytes, as they were last added to the sum.
     counted: usize,
 }
@@ -89,6 +94,8 @@ pub(crate) struct Histories {
     topics: RwLock<HashMap<Arc<str>, Arc<History>, RandomState>>,
     shelf: Mutex<Shelf>,
     tidied_ms: AtomicU64,
+    /// What is kept here is what was delivered of the cluster's logs, which have the other half of the budget.
+    in_cluster: AtomicBool,
     pub(crate) outcomes: Outcomes,
 }
 
@@ -108,6 +115,7 @@ impl Histories {
             topics: RwLock::default(),
             shelf: Mutex::default(),
             tidied_ms: AtomicU64::new(0),
+            in_cluster: AtomicBool::new(false),
             outcomes: Outcomes::default(),
         })
     }
@@ -131,20 +139,25 @@ impl Histories {
         if let Some(history) = topics.get(topic) {
             return history.clone();
         }
-        let topic: Arc<str> = topic.into();
         let log = Log::new(Epoch::new(random_u64() as u32));
+        let history = self.make(topic, log, false);
+        topics.insert(history.topic.clone(), history.clone());
+        drop(topics);
+        self.shelf.lock().put(history.clone());
+        history
+    }
+
+    fn make(&self, topic: &str, log: Log, placed: bool) -> Arc<History> {
+        let topic: Arc<str> = topic.into();
         let prefix = StampPrefix::new(&topic, log.position());
         // The head of a message is a little longer than what all heads begin with.
         let counted = RECORD_COST + topic.len() + 2 * prefix.cost() + 64 + log.cost();
         let history = Arc::new(History {
-            topic: topic.clone(),
+            topic,
             used: AtomicU64::new(self.uses.fetch_add(1, Relaxed)),
-            stamping: Mutex::new(Stamping { log, prefix, head: Vec::new(), ended: false, counted }),
+            stamping: Mutex::new(Stamping { log, prefix, head: Vec::new(), ended: false, placed, counted }),
         });
         self.held.fetch_add(counted, Relaxed);
-        topics.insert(topic, history.clone());
-        drop(topics);
-        self.shelf.lock().put(history.clone());
         history
     }
 
@@ -242,12 +255,13 @@ impl Histories {
     /// Gives up the least recently used histories while all together are over the budget: whole, with their epoch, where nobody is
     /// subscribed. Where somebody is the messages go and the position stays, so that its subscribers' positions stay true.
     pub(crate) fn keep_within_budget(&self, topics: &Topics) {
-        if self.held.load(Relaxed) <= self.most {
+        let most = self.most();
+        if self.held.load(Relaxed) <= most {
             return;
         }
         let mut shelf = self.shelf.lock();
         for _ in 0..shelf.len() {
-            if self.held.load(Relaxed) <= self.most {
+            if self.held.load(Relaxed) <= most {
                 return;
             }
             let Some(history) = shelf.take_oldest() else { return };
@@ -262,15 +276,22 @@ impl Histories {
     fn give_up(&self, history: &Arc<History>, topics: &Topics) -> bool {
         let mut map = self.topics.write();
         let mut stamping = history.stamping.lock();
-        if topics.has_subscribers(&history.topic) {
+        if stamping.ended {
+            return false;
+        }
+        if topics.has_subscribers(&history.topic) || self.is_in_cluster() {
             stamping.head = Vec::new();
             self.change(&mut stamping, |stamping| stamping.log.clear());
             return true;
         }
-        stamping.ended = true;
-        self.held.fetch_sub(stamping.counted, Relaxed);
+        self.end(&mut stamping);
         map.remove(&history.topic);
         false
+    }
+
+    fn end(&self, stamping: &mut Stamping) {
+        stamping.ended = true;
+        self.held.fetch_sub(stamping.counted, Relaxed);
     }
 
     /// When to look for old messages next.
@@ -310,6 +331,16 @@ impl Stamping {
     /// The last message.
     pub(crate) fn position(&self) -> Position {
         self.log.position()
+    }
+
+    /// In a cluster: whether its positions are the cluster's.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.placed
+    }
+
+    /// Where whoever has everything up to an offset stands, if that is still known.
+    pub(crate) fn position_at(&self, offset: u64) -> Option<Position> {
+        self.log.position_at(offset)
     }
 }
 

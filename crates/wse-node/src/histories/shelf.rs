@@ -15,6 +15,8 @@ pub(super) struct Shelf {
     places: BinaryHeap<Place>,
     /// How far the walk through all has come.
     walked: usize,
+    /// How many of them have ended since their places were last looked through.
+    ended: usize,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,15 @@ impl Shelf {
                 return Some(history);
             }
             self.put(history);
+        }
+    }
+
+    /// One has ended. Its place is given back together with others'.
+    pub(super) fn note_ended(&mut self) {
+        self.ended += 1;
+        if self.ended * 2 > self.places.len() {
+            self.places.retain(|place| !place.history.stamping.lock().ended);
+            self.ended = 0;
         }
     }
 

@@ -117,7 +117,11 @@ impl Inlet<'_> {
                 let admitted = people.with_acl(self.id, |_, acl| admission(acl.map(|acl| &**acl), filter));
                 admitted.is_some_and(|admission| admission != Admission::Nothing)
             };
-            if let Some(interest) = interest
+            let is_of_log =
+                self.shared.histories.is_some() && subscribe.queue_group.is_none() && !filter.is_pattern();
+            if is_of_log {
+                is_known &= !is_allowed() || self.shared.may_hear_from(filter.as_str(), wanted.since);
+            } else if let Some(interest) = interest
                 && is_allowed()
             {
                 is_known &= cluster.interests.is_in_force(&interest, self.now_ms);

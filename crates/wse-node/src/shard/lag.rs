@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry as MapEntry;
 use wse_core::ConnId;
-use wse_core::history::Position;
+use wse_core::history::{Epoch, Position};
 use wse_core::options::SlowClient;
 use wse_core::outbox::{Outbox, Run as _};
 use wse_core::protocol::words::Gap;
@@ -24,7 +24,7 @@ use super::deliver::note;
 use super::runs::{Piece, give_kept};
 use super::sweeps::Line;
 use crate::gate::Missed;
-use crate::inbox::Replaying;
+use crate::inbox::{CUT, Replaying};
 use crate::log::limited;
 use crate::run::{Note, Pool, Run};
 use crate::squeeze::Wire;
@@ -43,7 +43,7 @@ pub(super) struct Lag {
     heals: bool,
     /// Counts the times that it began to heal, so that a replay for an earlier time is known.
     round: u32,
-    /// There are more topics than can be noted.
+    /// There are more topics than can be noted, or one of them went on from another position: it can't be told what is missing.
     overflows: bool,
     /// Messages that were dropped or not queued, and not yet counted.
     dropped: u64,
@@ -84,7 +84,8 @@ impl Lag {
     fn miss_frames(&mut self, run: &Run, note: &Note, from: u32, to: u32, is_own: bool) {
         let before = count_frames(run, note.start, from);
         let messages = count_frames(run, from, to);
-        let first = if note.first == 0 { 0 } else { note.first + before };
+        let first = if matches!(note.first, 0 | CUT) { note.first } else { note.first + before };
+        self.overflows |= first == CUT && messages > 0;
         self.miss(&note.topic, messages, missing(is_own, first, messages));
     }
 
@@ -141,11 +142,24 @@ fn count_frames(run: &Run, start: u32, end: u32) -> u64 {
 }
 
 /// What tells what is lost of a topic with history, if anything is: from the first that is missing to where the replay begins.
-fn lost(topic: &str, first: u64, begins: Position) -> String {
+fn lost(topic: &str, first: u64, from: Option<Position>, begins: Position) -> String {
     if begins.offset < first {
         return String::new();
     }
-    Gap::Lost { topic, epoch: begins.epoch, from: first, to: begins.offset }.to_text()
+    let epoch = from.map_or(begins.epoch, |from| from.epoch);
+    let missed = begins.offset + 1 - first;
+    let gap = if epoch == begins.epoch {
+        Gap::Lost { topic, epoch, from: first, to: begins.offset }
+    } else {
+        Gap::Turned { topic, epoch, from: first, missed: Some(missed), next: begins }
+    };
+    gap.to_text()
+}
+
+/// The words that tell that the messages after a position are of another epoch.
+fn turned(topic: &str, from: Position, epoch: Epoch) -> String {
+    let next = Position { epoch, ..from };
+    Gap::Turned { topic, epoch: from.epoch, from: from.offset + 1, missed: Some(0), next }.to_text()
 }
 
 impl Conn {
@@ -159,6 +173,7 @@ impl Conn {
         }
         let is_own = audience.own_channel().is_some_and(|channel| self.channels.position(channel).is_some());
         let messages = pieces.iter().map(|piece| u64::from(piece.messages)).sum();
+        lag.overflows |= pieces.iter().any(|piece| piece.first == CUT);
         lag.miss(topic, messages, missing(is_own, pieces[0].first, messages));
         true
     }
@@ -166,6 +181,15 @@ impl Conn {
     /// Whether it is subscribed to a topic by its name.
     fn hears(&self, topics: &Topics, topic: &str) -> bool {
         topics.own_channel(topic).is_some_and(|channel| self.channels.position(channel).is_some())
+    }
+
+    /// Gives it the words that tell of another epoch. They go and come again with the message behind them.
+    fn give_turn(&mut self, pool: &Pool, topic: &Arc<str>, words: &str, first: u64) {
+        let mut frame = Vec::new();
+        self.write_words(&mut frame, words);
+        let end = frame.len() as u32;
+        let note = Note { start: 0, end, first, topic: topic.clone() };
+        self.outbox.push(&pool.noted(frame, vec![note]), 0, end);
     }
 
     /// Drops what is for all who hear its topic, and notes it. Whether what is left may follow.
@@ -277,7 +301,7 @@ impl Shard {
         let Some(conn) = slots.open(id) else { return };
         if conn.hears(&shared.topics, topic) {
             let missed = Missed { conn: id, topic, first, round };
-            shared.replay_missed(&missed, max_bytes, |begins| lost(topic, first, begins));
+            shared.replay_missed(&missed, max_bytes, |from, begins| lost(topic, first, from, begins));
         } else if let Some(lag) = &mut conn.lag {
             // It left the topic meanwhile.
             lag.missing.remove(topic);
@@ -286,7 +310,7 @@ impl Shard {
 
     /// The place of a replay has come.
     pub(super) fn replay(&mut self, replaying: Replaying, line: &mut Line) {
-        let Replaying { conn: id, topic, first, round, notice, replay } = replaying;
+        let Replaying { conn: id, topic, first, from, upto, round, notice, replay } = replaying;
         let limit = self.shared.options.max_outbound_queue_bytes;
         let pool = self.pool.clone();
         let Some(conn) = self.slots.open(id) else { return };
@@ -313,9 +337,22 @@ impl Shard {
             let end = frame.len() as u32;
             conn.outbox.push(&pool.run(frame), 0, end);
         }
+        let mut epoch = from.map(|from| from.epoch);
+        let mut turn = |conn: &mut Conn, offset: u64, next: Epoch| {
+            if let Some(before) = epoch.replace(next).filter(|before| *before != next) {
+                conn.give_turn(
+                    &pool,
+                    &topic,
+                    &turned(&topic, Position { epoch: before, offset }, next),
+                    offset + 1,
+                );
+            }
+        };
         for (chunk, start, end) in &replay.parts {
+            turn(conn, chunk.offset_at(*start) - 1, chunk.epoch());
             give_kept(conn, &pool, &topic, chunk, *start, *end);
         }
+        turn(conn, upto.offset, upto.epoch);
         if !conn.outbox.is_empty() {
             note(id.slot, conn, limit, line, &mut self.over);
         }

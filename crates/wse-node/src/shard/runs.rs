@@ -52,6 +52,11 @@ impl<'e> Piece<'e> {
         Self { start, end, twins: None, audience: None, messages, first: 0 }
     }
 
+    /// Whether another begins where it ends.
+    fn is_followed_by(&self, next: &Self) -> bool {
+        self.first == 0 || self.first.wrapping_add(u64::from(self.messages)) == next.first
+    }
+
     /// The note for its frames where they lie in a run.
     fn note(&self, start: u32, end: u32) -> Option<Note> {
         let topic = self.audience.and_then(|audience| audience.topic())?.clone();
@@ -130,6 +135,10 @@ impl Runs {
         };
         let (run, start, end) = joined.0[index].get_or_insert_with(|| self.join(conn.wire, pieces));
         match conn.wire {
+            Wire::Own if !pieces.windows(2).all(|two| two[0].is_followed_by(&two[1])) => {
+                // Words of another epoch are among them: each by itself, so that the notes say the right offsets.
+                pieces.iter().for_each(|piece| self.give(conn, *piece));
+            }
             Wire::Own => {
                 // The pieces of a group are of one topic and follow each other.
                 let note = pieces.first().and_then(|piece| piece.note(0, 0));

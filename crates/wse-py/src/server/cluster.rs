@@ -22,7 +22,8 @@ impl RustWSEServer {
     /// Makes this server a node of a cluster: `broadcast` reaches the subscribers of all nodes, queue groups and patterns too.
     ///
     /// Comes after `start`, once. Returns when the node listens; the others are found from then on, in any order of starting, and again after
-    /// each loss. Topics with history are not built yet: with recovery_enabled it raises NotImplementedError.
+    /// each loss. With recovery_enabled, which all nodes must have or none, the cluster has one order and one position for each topic, and a
+    /// client recovers at any node. What was published before is no part of that: whoever is subscribed already is told by a gap.
     ///
     /// Args:
     ///     peers: Other nodes as "host:port", dialled for ever; this node's own address may be among them. Names are resolved at each dial.
@@ -37,7 +38,8 @@ impl RustWSEServer {
     ///         be read on the way.
     ///     cluster_name: Nodes of another name are refused.
     ///     cluster_host: Address to listen on; None is the server's host.
-    ///     recovery_replicas: Copies of a topic's history beside the one of its home, 0 to 63; for topics with history, which are not built yet.
+    ///     recovery_replicas: Copies of a topic's history beside the one of its home, 0 to 63. A message is delivered when all
+    ///         of them hold it.
     ///     heartbeat_interval: Seconds between two questions whether a peer is there.
     ///     dead_after: Seconds of silence after which a peer is dead; at least twice the interval.
     ///     tls_verify_name: The name that is dialled must stand in the certificate.
@@ -46,7 +48,6 @@ impl RustWSEServer {
     ///     RuntimeError: The server does not run, or is a node already.
     ///     ValueError: An argument has a value that is not allowed, one or two of the TLS files are missing, or one can't be used.
     ///     OSError: The port can't be listened on.
-    ///     NotImplementedError: The server has recovery_enabled.
     #[pyo3(signature = (
         peers, tls_cert=None, tls_key=None, tls_ca=None, cluster_port=None, seeds=None, cluster_addr=None, cluster_secret=None,
         cluster_name="wse", cluster_host=None, recovery_replicas=1, heartbeat_interval=2.0, dead_after=8.0, tls_verify_name=false
@@ -87,6 +88,7 @@ impl RustWSEServer {
             verify_name: tls_verify_name,
             heartbeat: arg::seconds("heartbeat_interval", heartbeat_interval)?,
             dead_after: arg::seconds("dead_after", dead_after)?,
+            replicas: recovery_replicas as usize,
         };
         let Some(server) = self.node.server() else {
             return Err(connect_exception(&ConnectError::NotRunning));
@@ -243,7 +245,6 @@ fn tls_files(cert: Option<PathBuf>, key: Option<PathBuf>, ca: Option<PathBuf>) -
 fn connect_exception(error: &ConnectError) -> PyErr {
     match error {
         ConnectError::NotRunning | ConnectError::Already => PyRuntimeError::new_err(error.to_string()),
-        ConnectError::History => pyo3::exceptions::PyNotImplementedError::new_err(error.to_string()),
         ConnectError::PublicPort(_) | ConnectError::Argument(_) | ConnectError::Tls(_) => {
             PyValueError::new_err(error.to_string())
         }

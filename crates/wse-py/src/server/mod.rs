@@ -222,5 +222,5 @@ fn deliver(py: Python<'_>, publication: Option<Publication<'_>>) -> Option<Posit
     let mut publication = publication?;
     let position =
         if publication.try_finish() { publication.position() } else { py.release(|| publication.finish()) };
-    position.map(Position)
+    position.map(Position::at)
 }

@@ -1,15 +1,19 @@
 //! To one connection, to all, to those who hear a topic.
 
+use std::time::Duration;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use wse_node::Payload;
+use wse_core::topic::Filter;
+use wse_node::cluster::NotStored;
+use wse_node::{Payload, Server};
 
 use super::{RustWSEServer, deliver};
 use crate::arguments as arg;
 use crate::ending::Release as _;
 use crate::event::EventText;
-use crate::position::Position;
+use crate::position::{Position, PublishTimeout};
 
 #[pymethods]
 impl RustWSEServer {
@@ -100,10 +104,11 @@ impl RustWSEServer {
         Ok(())
     }
 
-    /// Publishes text to the subscribers of a topic on this node. Outside of a cluster this is the same as `broadcast`.
+    /// Publishes text to the subscribers of a topic on this node. Outside of a cluster this is the same as `broadcast`; in one it has no stamp
+    /// and is kept in no history.
     ///
     /// Returns:
-    ///     As `broadcast`.
+    ///     As `broadcast`; None in a cluster.
     ///
     /// Raises:
     ///     ValueError: As for `broadcast`.
@@ -116,7 +121,7 @@ impl RustWSEServer {
         let text = arg::text("message", message)?;
         let topic = arg::topic(topic)?;
         let Some(server) = self.node.server() else { return Ok(None) };
-        Ok(deliver(py, server.to_topic(topic, text).map_err(arg::unsendable)?))
+        Ok(deliver(py, server.to_topic_here(topic, text).map_err(arg::unsendable)?))
     }
 
     /// Publishes text to the subscribers of a topic, in a cluster those of all nodes. A JSON object without a category `c` gets one.
@@ -128,15 +133,19 @@ impl RustWSEServer {
     /// Args:
     ///     topic: 1-255 bytes of UTF-8 without control characters and wildcards.
     ///     message: JSON or other text; bytes are taken as UTF-8.
-    ///     wait: "local" or "stored"; the same on a single node, and for topics without history, which nobody stores.
+    ///     wait: With "local" it returns when this node has taken the message, which from there on is sent until it is stored. With "stored" it
+    ///         returns when the topic's home has stamped it and all its replicas hold it: then it outlives the loss of any one of them. The same
+    ///         on a single node, and for topics without history, which nobody stores.
     ///     timeout: Seconds to wait for "stored".
     ///
     /// Returns:
-    ///     The position of the message; None where topics have no history, or while the server does not run.
+    ///     The position of the message; None where topics have no history, or while the server does not run, and in a cluster with wait="local",
+    ///     since another node may give it its position. `copies` of the position says on how many nodes it is, if "stored" was waited for.
     ///
     /// Raises:
     ///     ValueError: The topic is malformed or a pattern; the text is no UTF-8 or longer than max_outbound_queue_bytes; a message for a
     ///         topic with history has a field `tp`, `e` or `o` of its own; or another `wait`.
+    ///     PublishTimeout: With "stored": it is not known whether the message is stored. It is published, and may be stored later.
     #[pyo3(signature = (topic, message, *, wait="local", timeout=10.0))]
     fn broadcast(
         &self,
@@ -146,13 +155,15 @@ impl RustWSEServer {
         wait: &str,
         timeout: f64,
     ) -> PyResult<Option<Position>> {
-        if !matches!(wait, "local" | "stored") {
-            return Err(PyValueError::new_err(format!("wait must be 'local' or 'stored', got {wait:?}")));
-        }
-        arg::seconds("timeout", timeout)?;
+        let stored = wait_for_stored(wait, timeout)?;
         let text = arg::text("message", message)?;
         let topic = arg::topic(topic)?;
         let Some(server) = self.node.server() else { return Ok(None) };
+        if let Some(timeout) = stored
+            && server.has_cluster_logs()
+        {
+            return publish_stored(py, &server, topic, &[text], timeout);
+        }
         let position = deliver(py, server.to_topic(topic, text).map_err(arg::unsendable)?);
         if let Some(forwarding) = server.forward(topic, text).map_err(arg::unsendable)? {
             py.release(|| forwarding.finish());
@@ -162,23 +173,39 @@ impl RustWSEServer {
 
     /// Publishes many messages to one topic, in order; far cheaper than a call for each.
     ///
+    /// Args:
+    ///     topic: As for `broadcast`.
+    ///     messages: A list or tuple of what `broadcast` takes.
+    ///     wait: As for `broadcast`; "stored" waits for all of them.
+    ///     timeout: Seconds to wait for "stored".
+    ///
     /// Returns:
-    ///     The position of the last message; None where topics have no history, for an empty list, or while the server does not run.
+    ///     The position of the last message, as `broadcast` does; None for an empty list too.
     ///
     /// Raises:
     ///     TypeError: `messages` is not a list or tuple of str.
     ///     ValueError: As for `broadcast`; nothing is sent then.
+    ///     PublishTimeout: With "stored": it is not known how many of the messages are stored.
+    #[pyo3(signature = (topic, messages, *, wait="local", timeout=10.0))]
     fn broadcast_many(
         &self,
         py: Python<'_>,
         topic: &str,
         messages: &Bound<'_, PyAny>,
+        wait: &str,
+        timeout: f64,
     ) -> PyResult<Option<Position>> {
+        let stored = wait_for_stored(wait, timeout)?;
         let topic = arg::topic(topic)?;
         let held = arg::messages(messages)?;
         let texts =
             held.iter().map(|message| arg::text("messages", message)).collect::<PyResult<Vec<&str>>>()?;
         let Some(server) = self.node.server() else { return Ok(None) };
+        if let Some(timeout) = stored
+            && server.has_cluster_logs()
+        {
+            return publish_stored(py, &server, topic, &texts, timeout);
+        }
         let last = py.release(|| {
             let last = server.publish_many(topic, &texts)?;
             for text in &texts {
@@ -189,6 +216,30 @@ impl RustWSEServer {
             Ok(last)
         });
         let last = last.map_err(arg::unsendable)?;
-        Ok(last.map(Position))
+        Ok(last.map(Position::at))
+    }
+}
+
+/// How long to wait for "stored", if that is wanted.
+fn wait_for_stored(wait: &str, timeout: f64) -> PyResult<Option<Duration>> {
+    let timeout = arg::seconds("timeout", timeout)?;
+    match wait {
+        "local" => Ok(None),
+        "stored" => Ok(Some(timeout)),
+        _ => Err(PyValueError::new_err(format!("wait must be 'local' or 'stored', got {wait:?}"))),
+    }
+}
+
+fn publish_stored(
+    py: Python<'_>,
+    server: &Server,
+    topic: Filter<'_>,
+    texts: &[&str],
+    timeout: Duration,
+) -> PyResult<Option<Position>> {
+    match py.release(|| server.publish_stored(topic, texts, timeout)) {
+        Ok(stored) => Ok(stored.and_then(|at| Some(Position::stored(at.position?, at.copies)))),
+        Err(NotStored::Unsendable(error)) => Err(arg::unsendable(error)),
+        Err(error @ NotStored::Timeout(_)) => Err(PublishTimeout::new_err(error.to_string())),
     }
 }

@@ -65,8 +65,9 @@ impl RustWSEServer {
                     let group = queue_group;
                     let wish = |filter: &_| Wish { filter: *filter, from: From::Now, presence, group };
                     let wishes: Vec<Wish<'_>> = filters.iter().map(wish).collect();
+                    confirmed = server.wait_to_subscribe(conn, &wishes, Some(timeout));
                     let result = server.subscribe(conn, &wishes);
-                    confirmed = result.subscribed.is_empty() || server.confirm_subscriptions(timeout);
+                    confirmed &= result.subscribed.is_empty() || server.confirm_subscriptions(timeout);
                     result
                 });
                 (result.subscribed, result.refused)
@@ -90,7 +91,8 @@ impl RustWSEServer {
     /// Subscribes a connection to topics, and replays what it missed of those that have history.
     ///
     /// What is replayed comes before anything published later, in order and once. A topic that the connection has already is served
-    /// again from the position that is given.
+    /// again from the position that is given. In a cluster any node answers for all: it waits until it hears the topic, and has brought what was
+    /// missed; without an answer of the topic's home (after twice `dead_after` and 4 s) nothing is recovered.
     ///
     /// Args:
     ///     conn_id: A connection; a closed or unknown one is refused for every topic.
@@ -126,7 +128,13 @@ impl RustWSEServer {
         let topics = arg::topic_list(topics)?;
         let wishes = topics.iter().map(|topic| starts.wish(topic)).collect::<PyResult<Vec<_>>>()?;
         let found = self.node.server().and_then(|server| server.parse_id(conn_id).map(|conn| (server, conn)));
-        let granted = found.map(|(server, conn)| py.release(|| server.subscribe(conn, &wishes)));
+        let granted = found.map(|(server, conn)| {
+            py.release(|| {
+                // The answer says for each topic what came of it.
+                let _ = server.wait_to_subscribe(conn, &wishes, None);
+                server.subscribe(conn, &wishes)
+            })
+        });
         answers::recovery(py, &topics, granted)
     }
 

@@ -1,5 +1,8 @@
 //! Somebody's messages on their way into the inboxes of the shards.
 
+mod logged;
+mod portions;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,13 +15,18 @@ use wse_core::topic::Filter;
 use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::MAX_SERVER_HEADER;
 
-use crate::histories::{Histories, History, Stamping};
+use crate::cluster::Desk;
+use crate::histories::{Histories, History};
 use crate::inbox::{self, Busy, Message, State};
 use crate::server::Server;
 use crate::shared::Shared;
 use crate::squeeze::{Squeezed, is_made_at_once, without_compression, worthwhile};
 use crate::stats::TIMES;
 use crate::topics::{Audience, Picks};
+use logged::{log_many, log_some};
+use portions::publish_portion;
+
+pub(crate) use logged::stamp;
 
 /// What somebody has to say.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +72,8 @@ enum To<'a> {
     Topic(Arc<Audience>, &'a str, Message<'a>, u64, Picks),
     /// The same for a topic with history: who hears it is looked up when it gets its stamp.
     Log(Arc<History>, &'a Histories, Stampable<'a>, Option<Position>),
+    /// The same in a cluster: the thread that keeps its logs takes it from there. `None` when it has.
+    Desk(Option<(&'a Desk, Filter<'a>, &'a str)>),
     Everyone(Arc<Audience>, Message<'a>, u64),
     Connection(ConnId, Message<'a>),
 }
@@ -109,6 +119,22 @@ impl Server {
         self.shared().to_topic(topic, text)
     }
 
+    /// A message for those who are subscribed to a topic at this node; outside of a cluster the same as [`Server::to_topic`].
+    ///
+    /// # Errors
+    /// [`Unsendable`].
+    pub fn to_topic_here<'a>(
+        &'a self,
+        topic: Filter<'a>,
+        text: &'a str,
+    ) -> Result<Option<Publication<'a>>, Unsendable> {
+        let shared = self.shared();
+        match shared.cluster.get() {
+            Some(_) => shared.to_subscribers_here(topic, text),
+            None => shared.to_topic(topic, text),
+        }
+    }
+
     /// A message for all connections.
     ///
     /// # Errors
@@ -149,6 +175,10 @@ impl Server {
     pub fn publish_many(&self, topic: Filter<'_>, texts: &[&str]) -> Result<Option<Position>, Unsendable> {
         let shared = self.shared();
         if let Some(histories) = &shared.histories {
+            if let Some(cluster) = shared.cluster.get() {
+                shared.publish_at_desk(cluster.desk(), topic, texts, None)?;
+                return Ok(None);
+            }
             let messages =
                 texts.iter().map(|text| stampable(shared, topic, text)).collect::<Result<Vec<_>, _>>()?;
             return Ok(log_many(shared, histories, topic, &messages));
@@ -175,6 +205,11 @@ impl Shared {
         text: &'a str,
     ) -> Result<Option<Publication<'a>>, Unsendable> {
         if let Some(histories) = &self.histories {
+            if let Some(cluster) = self.cluster.get() {
+                stampable(self, topic, text)?;
+                let to = To::Desk(Some((cluster.desk(), topic, text)));
+                return Ok(Some(Publication { shared: self, to, lanes: 0, at_once: true, _stopwatch: None }));
+            }
             let message = stampable(self, topic, text)?;
             let audience = self.topics.audience(topic.as_str());
             let (lanes, at_once) = plan(message.rest().len(), audience.as_ref().map_or(0, |it| it.lanes()));
@@ -182,6 +217,38 @@ impl Shared {
             let to = To::Log(histories.open(topic.as_str()), histories, message, None);
             return Ok(Some(Publication { shared: self, to, lanes, at_once, _stopwatch }));
         }
+        self.to_subscribers_here(topic, text)
+    }
+
+    /// Leaves messages of a topic with history to the thread that keeps the cluster's logs, waiting until there is room.
+    pub(crate) fn publish_at_desk(
+        &self,
+        desk: &Desk,
+        topic: Filter<'_>,
+        texts: &[&str],
+        ticket: Option<u64>,
+    ) -> Result<(), Unsendable> {
+        for text in texts {
+            stampable(self, topic, text)?;
+        }
+        let mut left = texts;
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(portion(left.iter().map(|text| text.len())));
+            while !desk.has_room() && !self.is_stopping() {
+                desk.wait_for_room(self);
+            }
+            desk.publish(topic.as_str(), some, ticket.filter(|_| rest.is_empty()));
+            left = rest;
+        }
+        Ok(())
+    }
+
+    /// A message for the subscribers of this node, without stamp and history.
+    pub(crate) fn to_subscribers_here<'a>(
+        &'a self,
+        topic: Filter<'a>,
+        text: &'a str,
+    ) -> Result<Option<Publication<'a>>, Unsendable> {
         let message = message(self, Payload::Json(text))?;
         let Some(audience) = self.topics.audience(topic.as_str()) else { return Ok(None) };
         let _stopwatch = Stopwatch::start(self, &audience, 1);
@@ -205,7 +272,10 @@ impl Shared {
 impl Shared {
     /// Whether a message for a topic would be taken without waiting, here and by all peers.
     pub(crate) fn has_room_for(&self, topic: Filter<'_>) -> bool {
-        self.has_local_room_for(topic) && self.peers_have_room(topic)
+        match (self.cluster.get(), &self.histories) {
+            (Some(cluster), Some(_)) => cluster.desk().has_room() || self.is_stopping(),
+            _ => self.has_local_room_for(topic) && self.peers_have_room(topic),
+        }
     }
 
     /// Whether it would be taken here.
@@ -260,7 +330,7 @@ impl Shared {
 
 /// The lanes for which a message is made, and whether that is done at once.
 #[inline]
-fn plan(len: usize, lanes: u16) -> (u16, bool) {
+pub(crate) fn plan(len: usize, lanes: u16) -> (u16, bool) {
     let lanes = worthwhile(len, lanes);
     (lanes, is_made_at_once(len, lanes))
 }
@@ -327,6 +397,7 @@ impl<'a> Publication<'a> {
     fn squeeze(&self) -> Option<Squeezed> {
         match &self.to {
             To::Log(_, _, message, _) => self.shared.squeeze_tail(message, self.lanes),
+            To::Desk(_) => None,
             To::Topic(_, _, message, ..) | To::Everyone(_, message, _) | To::Connection(_, message) => {
                 self.shared.squeeze(message, self.lanes)
             }
@@ -365,6 +436,15 @@ impl<'a> Publication<'a> {
                     Some(squeezed) => state.send_frame(*conn, squeezed.only()),
                 })
             }
+            To::Desk(place) => {
+                let Some((desk, topic, text)) = *place else { return true };
+                if !desk.has_room() && !shared.is_stopping() {
+                    return false;
+                }
+                desk.publish(topic.as_str(), &[text], None);
+                *place = None;
+                true
+            }
             To::Log(_, _, _, Some(_)) => true,
             To::Log(history, histories, message, position) => {
                 let audience = shared.topics.audience(history.topic());
@@ -372,7 +452,7 @@ impl<'a> Publication<'a> {
                     return false;
                 }
                 // Whoever has the lock gives it back within microseconds; to let go of the GIL for that would cost milliseconds.
-                *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
+                *position = log_some(shared, histories, history, &[(*message, squeezed)]);
                 true
             }
         }
@@ -382,8 +462,13 @@ impl<'a> Publication<'a> {
     fn put_now(&mut self, squeezed: Option<&Squeezed>) {
         let shared = self.shared;
         match &mut self.to {
+            To::Desk(place) => {
+                if let Some((desk, topic, text)) = place.take() {
+                    desk.publish(topic.as_str(), &[text], None);
+                }
+            }
             To::Log(history, histories, message, position) => {
-                *position = Some(log_some(shared, histories, history, &[(*message, squeezed)]));
+                *position = log_some(shared, histories, history, &[(*message, squeezed)]);
             }
             To::Topic(audience, topic, message, left, picks) => {
                 for (shard, groups) in std::mem::take(picks) {
@@ -417,6 +502,11 @@ impl<'a> Publication<'a> {
             }
             To::Connection(conn, _) => {
                 shared.shards[usize::from(conn.shard)].inbox.wait_for_room(inbox::CAPACITY);
+            }
+            To::Desk(place) => {
+                if let Some((desk, ..)) = place {
+                    desk.wait_for_room(shared);
+                }
             }
             To::Log(history, ..) => {
                 if let Some(audience) = shared.topics.audience(history.topic()) {
@@ -459,7 +549,7 @@ fn put_renewed(
 }
 
 /// The shards of a set of bits.
-fn each(mut shards: u64) -> impl Iterator<Item = usize> {
+pub(crate) fn each(mut shards: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let shard = (shards != 0).then_some(shards.trailing_zeros() as usize)?;
         shards &= shards - 1;
@@ -468,7 +558,7 @@ fn each(mut shards: u64) -> impl Iterator<Item = usize> {
 }
 
 /// Whether the publishers of an audience need not wait.
-fn is_free(shared: &Shared, audience: &Audience) -> bool {
+pub(crate) fn is_free(shared: &Shared, audience: &Audience) -> bool {
     !audience.is_held() && each(audience.all_shards()).all(|shard| shared.shards[shard].inbox.has_room())
 }
 
@@ -477,148 +567,8 @@ fn wait_until_free(shared: &Shared, audience: &Audience, capacity: usize) {
     each(audience.all_shards()).for_each(|shard| shared.shards[shard].inbox.wait_for_room(capacity));
 }
 
-/// Logs messages and puts them into the inboxes, and sees to it that the log does not become too large; the position of the last.
-fn log_some(
-    shared: &Shared,
-    histories: &Histories,
-    history: &mut Arc<History>,
-    messages: &[(Stampable<'_>, Option<&Squeezed>)],
-) -> Position {
-    let last = loop {
-        if let Some(mut stamping) = histories.lock(history) {
-            stamp(shared, histories, history, &mut stamping, messages);
-            break stamping.position();
-        }
-        // It was given up a moment ago, and begins anew.
-        *history = histories.open(&history.topic().clone());
-    };
-    histories.keep_within_budget(&shared.topics);
-    last
-}
-
-/// Gives messages their stamps and their places in the log and in the inboxes, all under the lock of their topic: in no inbox does a
-/// later one come before an earlier one. There was room a moment ago; what other publishers took of it since is not waited for.
-fn stamp(
-    shared: &Shared,
-    histories: &Histories,
-    history: &History,
-    stamping: &mut Stamping,
-    messages: &[(Stampable<'_>, Option<&Squeezed>)],
-) {
-    let now_ms = shared.clock.now_ms();
-    let topic = history.topic();
-    // Under the lock, after which whoever subscribes with a position is in it, and before which it is in their replay.
-    let audience = shared.topics.audience(topic);
-    let first = stamping.position().offset + 1;
-    let mut heads = Heads::default();
-    for (message, _) in messages {
-        heads.push(histories.append(stamping, message, now_ms));
-    }
-    let Some(audience) = audience else { return };
-    for shard in each(audience.shards()) {
-        let _ = shared.shards[shard].inbox.put_now(|state| {
-            let Some(audience) = shared.topics.renewed(&audience, topic) else { return };
-            for (at, (message, squeezed)) in messages.iter().enumerate() {
-                let tail = message.rest().as_bytes();
-                let message = Message { opcode: Opcode::Text, head: heads.get(at), tail };
-                state.publish(&audience, message, *squeezed, first + at as u64);
-            }
-        });
-    }
-    for (at, (message, _)) in messages.iter().enumerate() {
-        let message = Message { opcode: Opcode::Text, head: heads.get(at), tail: message.rest().as_bytes() };
-        for (shard, groups) in audience.pick() {
-            let put = |state: &mut State| state.publish_group(&audience, groups, message);
-            let _ = shared.shards[shard].inbox.put_now(put);
-        }
-    }
-}
-
-/// The heads of some messages in one piece of memory.
-#[derive(Default)]
-struct Heads {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Heads {
-    fn push(&mut self, head: &[u8]) {
-        self.bytes.extend_from_slice(head);
-        self.ends.push(self.bytes.len());
-    }
-
-    fn get(&self, at: usize) -> &[u8] {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start..self.ends[at]]
-    }
-}
-
-/// Publishes as much as one inbox takes at a time to a topic without history.
-fn publish_portion(shared: &Shared, audience: &Arc<Audience>, topic: Filter<'_>, messages: &[Message<'_>]) {
-    if audience.is_held() {
-        shared.wait_while_held(audience);
-    }
-    let _stopwatch = Stopwatch::start(shared, audience, messages.len() as u64);
-    let squeezed: Vec<Option<Squeezed>> = messages
-        .iter()
-        .map(|message| shared.squeeze(message, worthwhile(message.len(), audience.lanes())))
-        .collect();
-    for shard in each(audience.shards()) {
-        let _ = shared.shards[shard].inbox.put_many(|state| {
-            let Some(audience) = shared.topics.renewed(audience, topic.as_str()) else { return };
-            let messages = messages.iter().zip(&squeezed);
-            messages.for_each(|(message, twin)| state.publish(&audience, *message, twin.as_ref(), 0));
-        });
-    }
-    share_portion(shared, audience, messages);
-}
-
-/// The same for the queue groups of the topic: each inbox is locked once.
-fn share_portion(shared: &Shared, audience: &Arc<Audience>, messages: &[Message<'_>]) {
-    if audience.groups().is_empty() {
-        return;
-    }
-    let mut shares: Vec<Vec<(usize, u64)>> = vec![Vec::new(); shared.shards.len()];
-    for at in 0..messages.len() {
-        audience.pick().into_iter().for_each(|(shard, groups)| shares[shard].push((at, groups)));
-    }
-    for (shard, share) in shares.iter().enumerate().filter(|(_, share)| !share.is_empty()) {
-        let _ = shared.shards[shard].inbox.put_many(|state| {
-            share.iter().for_each(|(at, groups)| state.publish_group(audience, *groups, messages[*at]));
-        });
-    }
-}
-
-/// Publishes many messages to a topic with history; the position of the last.
-fn log_many(
-    shared: &Shared,
-    histories: &Histories,
-    topic: Filter<'_>,
-    messages: &[Stampable<'_>],
-) -> Option<Position> {
-    let (mut left, mut last) = (messages, None);
-    while !left.is_empty() {
-        let (some, rest) = left.split_at(portion(left.iter().map(|message| message.rest().len())));
-        let audience = shared.topics.audience(topic.as_str());
-        if let Some(audience) = &audience {
-            wait_until_free(shared, audience, inbox::MANY_CAPACITY);
-        }
-        let _stopwatch =
-            audience.as_ref().and_then(|audience| Stopwatch::start(shared, audience, some.len() as u64));
-        let lanes = audience.as_ref().map_or(0, |audience| audience.lanes());
-        let squeezed: Vec<Option<Squeezed>> = some
-            .iter()
-            .map(|message| shared.squeeze_tail(message, worthwhile(message.rest().len(), lanes)))
-            .collect();
-        let some: Vec<_> = some.iter().copied().zip(squeezed.iter().map(Option::as_ref)).collect();
-        last = Some(log_some(shared, histories, &mut histories.open(topic.as_str()), &some));
-        left = rest;
-    }
-    last
-}
-
 /// As many messages as one inbox takes at a time.
-fn portion(lens: impl Iterator<Item = usize>) -> usize {
+pub(crate) fn portion(lens: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
     let fits = lens.take_while(|len| {
         bytes += len;

@@ -1,0 +1,269 @@
+"""Topics with history in a cluster: one order and one position on all nodes, and a client recovers at any of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nodes import join, mesh, wait_until_whole
+from support import Peer, Running, wait_until
+from wse_server import Position
+
+Factory = Callable[..., Running]
+
+TOPIC = "prices"
+HISTORY: dict[str, Any] = {"recovery_enabled": True}
+
+
+def message(number: int) -> str:
+    return json.dumps({"t": "tick", "p": {"n": number}})
+
+
+def publish(node: Running, numbers: range, topic: str = TOPIC) -> Position:
+    """Publishes a message for each number, and waits until the last of them is stored."""
+    last = None
+    for number in numbers:
+        wait = "stored" if number == numbers[-1] else "local"
+        last = node.server.broadcast(topic, message(number), wait=wait)  # type: ignore[arg-type]
+    assert isinstance(last, Position)
+    return last
+
+
+def take(peer: Peer, count: int) -> list[tuple[str, int, int]]:
+    """Epoch, offset and number of the next publications. Changes of the epoch without loss are passed over."""
+    taken: list[tuple[str, int, int]] = []
+    while len(taken) < count:
+        got = peer.receive_json()
+        if got.get("t") == "gap":
+            assert got["p"]["missed"] == 0, got
+            continue
+        taken.append((got["e"], got["o"], got["p"]["n"]))
+    return taken
+
+
+def numbers(peer: Peer, count: int) -> list[int]:
+    """The numbers of the next publications, whose offsets must follow each other."""
+    taken = take(peer, count)
+    assert [offset for _, offset, _ in taken] == list(range(taken[0][1], taken[0][1] + count))
+    return [number for _, _, number in taken]
+
+
+def recover(node: Running, position: tuple[str, int] | Position | None, topic: str = TOPIC) -> tuple[Peer, dict[str, Any]]:
+    """A new client of a node that goes on from a position, and what it was answered."""
+    peer = node.dial()
+    answer = node.server.subscribe_with_recovery(
+        peer.conn_id, [topic], recover=True, positions={} if position is None else {topic: position}
+    )
+    return peer, dict(answer["topics"][topic])
+
+
+# ---- One order and one position ----
+
+
+def test_all_nodes_see_one_order_and_the_same_positions(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, **HISTORY)
+    peers = [node.subscriber(TOPIC) for node in nodes]
+
+    def write(node: Running, first: int) -> None:
+        for number in range(first, first + 500):
+            node.server.broadcast(TOPIC, message(number))
+
+    threads = [threading.Thread(target=write, args=(node, 1000 * at)) for at, node in enumerate(nodes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = [take(peer, 1500) for peer in peers]
+    assert taken[0] == taken[1] == taken[2]
+    assert [offset for _, offset, _ in taken[0]] == list(range(1, 1501))
+    for at in range(3):
+        own = [number for _, _, number in taken[0] if number // 1000 == at]
+        assert own == list(range(1000 * at, 1000 * at + 500)), "each publisher's order is kept"
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 2])
+def test_stored_says_where_and_on_how_many_nodes(server_factory: Factory, replicas: int) -> None:
+    nodes = mesh(server_factory, 3, cluster={"recovery_replicas": replicas}, **HISTORY)
+    peer = nodes[2].subscriber(TOPIC)
+    for node in nodes:
+        position = node.server.broadcast(TOPIC, message(1), wait="stored")
+        assert isinstance(position, Position)
+        assert position.copies == replicas + 1
+        got = peer.receive_json()
+        assert (got["tp"], got["e"], got["o"]) == (TOPIC, position.epoch, position.offset)
+        assert node.server.broadcast(TOPIC, message(2)) is None, "another node may stamp it"
+        assert peer.receive_json()["o"] == position.offset + 1
+    last = nodes[0].server.broadcast_many(TOPIC, [message(n) for n in range(50)], wait="stored")
+    assert isinstance(last, Position)
+    assert numbers(peer, 50) == list(range(50))
+    assert last.offset == 56
+
+
+def test_a_topic_without_messages_has_the_same_position_on_every_node(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, **HISTORY)
+    answers = [recover(node, None)[1] for node in nodes]
+    assert len({answer["epoch"] for answer in answers}) == 1
+    assert {answer["offset"] for answer in answers} == {0}
+
+
+# ---- Recovery at any node ----
+
+
+def test_a_client_recovers_at_a_node_that_never_heard_of_the_topic(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 4, **HISTORY)
+    first = publish(nodes[0], range(10))
+    last = publish(nodes[1], range(10, 100))
+    for node in nodes:
+        peer, answer = recover(node, first)
+        assert answer == {
+            "epoch": last.epoch,
+            "offset": last.offset,
+            "recoverable": True,
+            "recovered": True,
+            "count": last.offset - 10,
+        }
+        missed = last.offset - first.offset
+        assert take(peer, missed)[-1][:2] == (last.epoch, last.offset)
+        last = publish(nodes[2], range(7, 8))
+        assert take(peer, 1) == [(last.epoch, last.offset, 7)]
+
+
+def test_many_who_come_back_to_another_node_ask_its_home_once(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 2, cluster={"recovery_replicas": 0}, **HISTORY)
+    first = publish(nodes[0], range(1))
+    last = publish(nodes[0], range(1, 101))
+    before = [fetches(node) for node in nodes]
+    peers = [nodes[at % 2].dial() for at in range(60)]
+    for at, peer in enumerate(peers):
+        answer = nodes[at % 2].server.subscribe_with_recovery(
+            peer.conn_id, [TOPIC], recover=True, epoch=first.epoch, offset=first.offset
+        )
+        assert answer["recovered"], answer
+        assert answer["topics"][TOPIC]["offset"] == last.offset
+    for peer in peers:
+        assert numbers(peer, 100) == list(range(1, 101))
+    assert sum(fetches(node) for node in nodes) - sum(before) <= 1
+
+
+def fetches(node: Running) -> int:
+    page = node.server.prometheus_metrics()
+    (line,) = (line for line in page.splitlines() if line.startswith("wse_cluster_fetches_total "))
+    return int(line.split()[1])
+
+
+def test_what_can_not_be_gone_on_from_is_not_recovered(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, recovery_buffer_size=16, **HISTORY)
+    last = publish(nodes[0], range(100))
+    for node in nodes:
+        for position in [("00000000", 3), (last.epoch, 5)]:
+            peer, answer = recover(node, position)
+            assert (answer["recovered"], answer["count"], answer["offset"]) == (False, 0, 100)
+            assert answer["epoch"] == last.epoch
+            peer.close()
+        peer, answer = recover(node, (last.epoch, 90))
+        assert (answer["recovered"], answer["count"]) == (True, 10)
+        assert numbers(peer, 10) == list(range(90, 100))
+
+
+def test_a_client_recovers_by_itself_at_any_node(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, client_subscriptions=True, **HISTORY)
+    first = publish(nodes[0], range(5))
+    publish(nodes[0], range(5, 20))
+    for node in nodes:
+        peer = node.dial()
+        command = {"action": "subscribe", "topics": [TOPIC], "recover": True}
+        command["recovery"] = {TOPIC: {"epoch": first.epoch, "offset": first.offset}}
+        peer.send({"t": "subscription_update", "p": command})
+        answer = peer.receive_json()
+        while answer["t"] != "subscription_update":
+            answer = peer.receive_json()
+        recovery = answer["p"]["recovery"][TOPIC]
+        assert (recovery["recovered"], recovery["count"]) == (True, 15), recovery
+        assert numbers(peer, 15) == list(range(5, 20))
+
+
+# ---- Patterns, queue groups, this node alone ----
+
+
+def test_a_pattern_hears_topics_of_all_nodes_from_their_first_message(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, **HISTORY)
+    peers = [node.subscriber("room.*") for node in nodes]
+    topics = [f"room.{at}" for at in range(12)]
+    for at, topic in enumerate(topics):
+        for number in range(20):
+            nodes[at % 3].server.broadcast(topic, message(number))
+    for peer in peers:
+        got: dict[str, list[int]] = {topic: [] for topic in topics}
+        for _ in range(240):
+            one = peer.receive_json()
+            got[one["tp"]].append(one["o"])
+        assert got == dict.fromkeys(topics, list(range(1, 21)))
+
+
+def test_a_queue_group_of_all_nodes_gets_each_message_once(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, **HISTORY)
+    members = [node.dial() for node in nodes]
+    for node, peer in zip(nodes, members, strict=True):
+        answer = node.server.subscribe_connection(peer.conn_id, ["jobs"], queue_group="workers")
+        assert answer["confirmed"]
+        assert node.server.subscribe_connection(peer.conn_id, ["fence"])["confirmed"]
+    for at in range(90):
+        publish(nodes[at % 3], range(at, at + 1), "jobs")
+    nodes[0].server.broadcast("fence", message(-1))
+    got = []
+    for peer in members:
+        while (number := peer.receive_json()["p"]["n"]) != -1:
+            got.append(number)
+    assert sorted(got) == list(range(90))
+
+
+def test_what_is_for_this_node_alone_has_no_stamp(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 2, **HISTORY)
+    peers = [node.subscriber(TOPIC) for node in nodes]
+    assert nodes[0].server.broadcast_local(TOPIC, message(1)) is None
+    publish(nodes[1], range(2, 3))
+    assert "o" not in peers[0].receive_json()
+    assert numbers(peers[0], 1) == numbers(peers[1], 1) == [2]
+
+
+def test_what_was_published_before_is_no_part_of_the_clusters_history(server_factory: Factory) -> None:
+    nodes = [server_factory(**HISTORY) for _ in range(2)]
+    peer = nodes[0].subscriber(TOPIC)
+    old = nodes[0].server.broadcast(TOPIC, message(0))
+    assert isinstance(old, Position)
+    assert peer.receive_json()["o"] == 1
+    seed = join(nodes[0].server)
+    join(nodes[1].server, seeds=[seed])
+    wait_until_whole([node.server for node in nodes])
+    gap = peer.receive_json()
+    assert (gap["t"], gap["p"]["epoch"], gap["p"]["from"], gap["p"]["missed"]) == ("gap", old.epoch, 2, None)
+    last = publish(nodes[1], range(5))
+    assert gap["p"]["next_offset"] == 0
+    assert numbers(peer, 5) == list(range(5))
+    assert last.offset == 5
+    _, answer = recover(nodes[1], old)
+    assert answer["recovered"] is False
+
+
+# ---- Leaving ----
+
+
+def test_a_home_that_stops_hands_its_topics_over(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, **HISTORY)
+    topics = [f"t{at}" for at in range(30)]
+    firsts = {topic: publish(nodes[0], range(1), topic) for topic in topics}
+    peers = {topic: nodes[1].subscriber(topic) for topic in topics}
+    for topic in topics:
+        publish(nodes[1], range(1, 5), topic)
+    nodes[2].server.stop()
+    wait_until(lambda: nodes[0].server.cluster_peers_count() == 1, "the node that stopped is gone")
+    for topic in topics:
+        publish(nodes[0], range(5, 9), topic)
+        assert numbers(peers[topic], 8) == list(range(1, 9))
+        peer, answer = recover(nodes[0], firsts[topic], topic)
+        assert answer["recovered"], (topic, answer)
+        assert numbers(peer, 8) == list(range(1, 9))
