@@ -78,6 +78,17 @@ class Reader:
 
 def lost(running: Running) -> int:
     """What the server says that was lost of groups."""
+    return _counted(running, "queue_group_lost")
+
+
+def maybe_lost(running: Running) -> int:
+    """What the server says that may be lost of groups."""
+    return _counted(running, "queue_group_maybe_lost")
+
+
+def _counted(running: Running, name: str) -> int:
+    snapshot: dict[str, Any] = dict(running.server.health_snapshot())
     lines = running.server.prometheus_metrics().splitlines()
-    (line,) = [line for line in lines if line.startswith("wse_queue_group_lost_total ")]
-    return int(line.split()[1])
+    (line,) = [line for line in lines if line.startswith(f"wse_{name}_total ")]
+    assert int(line.split()[1]) >= snapshot[name], "both tell of one counter"
+    return int(snapshot[name])
