@@ -229,6 +229,11 @@ class HealthSnapshot(TypedDict):
     """Of those, the ones that were sent again from a topic's history."""
     slow_client_gaps: int
     """Notices that told such clients what they miss."""
+    queue_group_lost: int
+    """Messages of queue groups lost with the member that had begun to get them, or for want of a member."""
+    queue_group_maybe_lost: int
+    """Messages of queue groups that had wholly been written to a member's socket and that its system had not
+    acknowledged when the connection ended: each came or did not. On Linux; 0 elsewhere."""
     accept_pauses: int
     """How often accepting had to pause because the process had no file descriptors left."""
     recovery_enabled: bool

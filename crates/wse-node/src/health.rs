@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde_json::json;
+use serde_json::Value;
 
 use crate::cluster::ClusterHealth;
 use crate::histories::Histories;
@@ -92,51 +92,54 @@ impl Health {
 
     /// The same as an object with the documented names.
     #[must_use]
-    pub fn to_value(&self) -> serde_json::Value {
+    pub fn to_value(&self) -> Value {
         let (totals, cluster) = (&self.totals, &self.cluster);
-        json!({
-            "connections": self.connections,
-            "inbound_queue_depth": self.inbound_queue_depth,
-            "inbound_dropped": self.inbound_dropped,
-            "uptime_secs": self.uptime_secs,
-            "draining": self.draining,
-            "draining_clients": self.draining_clients,
-            "recovery_enabled": self.recovery_enabled,
-            "recovery_topic_count": self.recovery_topics,
-            "recovery_total_bytes": self.recovery_bytes,
-            "cluster_connected": cluster.peers > 0,
-            "cluster_peer_count": cluster.peers,
-            "cluster_messages_sent": cluster.sent,
-            "cluster_messages_delivered": cluster.delivered,
-            "cluster_messages_dropped": cluster.dropped,
-            "cluster_bytes_sent": cluster.bytes_out,
-            "cluster_bytes_received": cluster.bytes_in,
-            "cluster_reconnect_count": cluster.reconnects,
-            "cluster_unknown_message_types": cluster.unknown,
-            "cluster_dlq_size": cluster.letters,
-            "presence_enabled": self.presence_enabled,
-            "presence_topics": self.presence_topics,
-            "presence_total_users": self.presence_total_users,
-            "topics": self.topics,
-            "outbound_queued_bytes": self.outbound_bytes,
-            "messages_compressed": self.compressions,
-            "messages_received": totals.messages_received,
-            "messages_sent": totals.messages_sent,
-            "bytes_received": totals.bytes_received,
-            "bytes_sent": totals.bytes_sent,
-            "connections_accepted": totals.accepted,
-            "connections_rejected": totals.rejected,
-            "auth_failures": totals.auth_failures,
-            "rate_limited": totals.rate_limited,
-            "slow_consumer_drops": totals.slow_consumer_drops,
-            "slow_consumer_cuts": totals.cut,
-            "slow_clients": self.slow_clients,
-            "slow_client_backlogs": self.slow_client_backlogs,
-            "slow_client_messages_dropped": self.slow_client_dropped,
-            "slow_client_messages_replayed": self.slow_client_replayed,
-            "slow_client_gaps": self.slow_client_gaps,
-            "accept_pauses": totals.accept_pauses,
-        })
+        let figures: [(&str, Value); _] = [
+            ("connections", self.connections.into()),
+            ("inbound_queue_depth", self.inbound_queue_depth.into()),
+            ("inbound_dropped", self.inbound_dropped.into()),
+            ("uptime_secs", self.uptime_secs.into()),
+            ("draining", self.draining.into()),
+            ("draining_clients", self.draining_clients.into()),
+            ("recovery_enabled", self.recovery_enabled.into()),
+            ("recovery_topic_count", self.recovery_topics.into()),
+            ("recovery_total_bytes", self.recovery_bytes.into()),
+            ("cluster_connected", (cluster.peers > 0).into()),
+            ("cluster_peer_count", cluster.peers.into()),
+            ("cluster_messages_sent", cluster.sent.into()),
+            ("cluster_messages_delivered", cluster.delivered.into()),
+            ("cluster_messages_dropped", cluster.dropped.into()),
+            ("cluster_bytes_sent", cluster.bytes_out.into()),
+            ("cluster_bytes_received", cluster.bytes_in.into()),
+            ("cluster_reconnect_count", cluster.reconnects.into()),
+            ("cluster_unknown_message_types", cluster.unknown.into()),
+            ("cluster_dlq_size", cluster.letters.into()),
+            ("presence_enabled", self.presence_enabled.into()),
+            ("presence_topics", self.presence_topics.into()),
+            ("presence_total_users", self.presence_total_users.into()),
+            ("topics", self.topics.into()),
+            ("outbound_queued_bytes", self.outbound_bytes.into()),
+            ("messages_compressed", self.compressions.into()),
+            ("messages_received", totals.messages_received.into()),
+            ("messages_sent", totals.messages_sent.into()),
+            ("bytes_received", totals.bytes_received.into()),
+            ("bytes_sent", totals.bytes_sent.into()),
+            ("connections_accepted", totals.accepted.into()),
+            ("connections_rejected", totals.rejected.into()),
+            ("auth_failures", totals.auth_failures.into()),
+            ("rate_limited", totals.rate_limited.into()),
+            ("slow_consumer_drops", totals.slow_consumer_drops.into()),
+            ("slow_consumer_cuts", totals.cut.into()),
+            ("slow_clients", self.slow_clients.into()),
+            ("slow_client_backlogs", self.slow_client_backlogs.into()),
+            ("slow_client_messages_dropped", self.slow_client_dropped.into()),
+            ("slow_client_messages_replayed", self.slow_client_replayed.into()),
+            ("slow_client_gaps", self.slow_client_gaps.into()),
+            ("queue_group_lost", totals.queue_group_lost.into()),
+            ("queue_group_maybe_lost", totals.queue_group_maybe_lost.into()),
+            ("accept_pauses", totals.accept_pauses.into()),
+        ];
+        figures.into_iter().collect()
     }
 
     /// The same as JSON.

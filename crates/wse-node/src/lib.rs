@@ -30,6 +30,7 @@ mod slice;
 mod squeeze;
 mod stats;
 mod topics;
+mod unacknowledged;
 
 pub use drain::{Drained, Draining};
 pub use health::Health;

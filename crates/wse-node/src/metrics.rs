@@ -199,6 +199,11 @@ impl Metrics {
                 totals.queue_group_lost,
             ),
             (
+                "wse_queue_group_maybe_lost_total",
+                "Messages of queue groups that were written to a member's socket and not acknowledged by its system when the connection ended.",
+                totals.queue_group_maybe_lost,
+            ),
+            (
                 "wse_accept_pauses_total",
                 "Times that accepting paused for want of file descriptors.",
                 totals.accept_pauses,

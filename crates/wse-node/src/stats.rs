@@ -132,6 +132,7 @@ pub(crate) struct Stats {
     pub(crate) accept_pauses: Counter,
     pub(crate) cut: Counter,
     pub(crate) queue_group_lost: Counter,
+    pub(crate) queue_group_maybe_lost: Counter,
     pub(crate) closes: Closes,
     /// Bytes of each write to a socket.
     pub(crate) writes: Histogram,
@@ -166,6 +167,8 @@ pub struct Totals {
     pub cut: u64,
     /// Messages of queue groups that no member got.
     pub queue_group_lost: u64,
+    /// Messages of queue groups that had left for a member and were not acknowledged when its connection ended.
+    pub queue_group_maybe_lost: u64,
 }
 
 impl Totals {
@@ -183,6 +186,7 @@ impl Totals {
             accept_pauses: sum.accept_pauses + stats.accept_pauses.get(),
             cut: sum.cut + stats.cut.get(),
             queue_group_lost: sum.queue_group_lost + stats.queue_group_lost.get(),
+            queue_group_maybe_lost: sum.queue_group_maybe_lost + stats.queue_group_maybe_lost.get(),
         })
     }
 }

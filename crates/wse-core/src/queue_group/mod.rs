@@ -1,5 +1,6 @@
-//! Queue groups: each message goes to one member. Who is next, and what comes back from a member that is gone.
+//! Queue groups: each message goes to one member. Who is next, what comes back from a member that is gone, and what may be lost with it.
 
+mod flight;
 mod turn;
 mod work;
 

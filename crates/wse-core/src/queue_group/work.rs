@@ -1,15 +1,21 @@
-//! What a member was given and its client has not wholly been sent.
+//! What a member was given: what its client has not wholly been sent, and what of the rest may not have come to it.
 
 use std::collections::VecDeque;
 
+use super::flight::Flight;
 use crate::outbox::{Outbox, Run};
 
-/// The frames of groups in the outbox of one connection, by their place in the stream of its bytes. `G` names a group.
+/// Frames for which room is kept when all have left.
+const ROOM: usize = 16;
+
+/// The frames of groups that one connection was given, by their place in the stream of its bytes: those in its outbox, and those that
+/// have left since. `G` names a group.
 #[derive(Debug)]
 pub struct Work<G> {
     /// Bytes that have left since this was made.
     sent: u64,
     given: VecDeque<Given<G>>,
+    flight: Flight,
 }
 
 #[derive(Debug)]
@@ -24,7 +30,7 @@ pub type Pulled<G, R> = Vec<(G, R, u32, u32)>;
 
 impl<G> Default for Work<G> {
     fn default() -> Self {
-        Self { sent: 0, given: VecDeque::new() }
+        Self { sent: 0, given: VecDeque::new(), flight: Flight::default() }
     }
 }
 
@@ -35,17 +41,22 @@ impl<G> Work<G> {
         self.given.push_back(Given { group, begin: end - frame as u64, end });
     }
 
-    /// Takes note that bytes have left.
-    pub fn advance(&mut self, sent: usize) {
+    /// Takes note that bytes have left, of whatever kind. `unacknowledged` tells how many of all that have left the client's system has
+    /// not acknowledged; it is asked once in eight frames at most.
+    pub fn advance(&mut self, sent: usize, unacknowledged: impl Fn() -> u64) {
         self.sent += sent as u64;
-        while self.given.front().is_some_and(|given| given.end <= self.sent) {
-            self.given.pop_front();
+        let all = self.sent;
+        while let Some(given) = self.given.pop_front_if(|given| given.end <= all) {
+            self.flight.leave(given.end, || all.saturating_sub(unacknowledged()));
+        }
+        if self.given.is_empty() && self.given.capacity() > ROOM {
+            self.given = VecDeque::new();
         }
     }
 
     /// Nothing of it is left to be sent.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub fn is_all_sent(&self) -> bool {
         self.given.is_empty()
     }
 
@@ -88,5 +99,12 @@ impl<G> Work<G> {
     #[must_use]
     pub fn begun(&self) -> usize {
         self.given.iter().filter(|given| given.begin < self.sent).count()
+    }
+
+    /// How many frames have wholly left and are among the last bytes, which the client's system has not acknowledged: of a connection that
+    /// is gone they may be lost.
+    #[must_use]
+    pub fn unacknowledged(&self, bytes: u64) -> u64 {
+        self.flight.beyond(self.sent.saturating_sub(bytes))
     }
 }

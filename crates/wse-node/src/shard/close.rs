@@ -218,6 +218,7 @@ impl Shard {
         }
         self.end_session(slot);
         self.give_work_back(slot);
+        self.count_lost_work(slot);
         self.wheel.cancel(slot);
         let flags = self.slots.remove(slot).map(|conn| conn.flags);
         if let Some(flags) = flags.filter(|flags| flags.drains) {

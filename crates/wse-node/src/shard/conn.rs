@@ -61,7 +61,7 @@ pub(super) struct Conn {
     pub(super) wire: Wire,
     pub(super) own: Option<Box<Own>>,
     pub(super) channels: KeyedList<Membership>,
-    /// What it was given as a member of queue groups and has not wholly been sent.
+    /// What it was given as a member of queue groups, once it was given something.
     pub(super) work: Option<Box<Work<Given>>>,
     pub(super) bucket: Bucket,
     /// When anything was last received.

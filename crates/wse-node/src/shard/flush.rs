@@ -78,10 +78,7 @@ impl Shard {
         let sent = before - conn.outbox.bytes();
         if sent > 0 {
             conn.wrote_ms = now_ms;
-            if let Some(work) = &mut conn.work {
-                work.advance(sent);
-                conn.work = conn.work.take().filter(|work| !work.is_empty());
-            }
+            conn.note_sent(sent);
             self.shared.shards[usize::from(self.index)].stats.writes.observe(&SIZES, sent as u64);
         }
         conn.flags.blocked = written == Written::Blocked;
@@ -135,6 +132,7 @@ impl Shard {
                 Ok(sent) => {
                     rest = &bytes[sent..];
                     conn.wrote_ms = self.now_ms;
+                    conn.note_sent(sent);
                     conn.flags.blocked = !rest.is_empty();
                     self.handle().stats.bytes_sent.add(sent as u64);
                     self.handle().stats.writes.observe(&SIZES, sent as u64);

@@ -14,6 +14,7 @@ use super::runs::give_work;
 use super::sweeps::Line;
 use crate::run::Run;
 use crate::topics::{Audience, Channel};
+use crate::unacknowledged::unacknowledged;
 
 /// Bytes from which a member is backed up: others go first.
 const BACKED_UP: usize = 64 * 1024;
@@ -49,6 +50,20 @@ enum Choice {
 }
 
 impl Conn {
+    /// Takes note that its socket has taken bytes.
+    #[inline]
+    pub(super) fn note_sent(&mut self, sent: usize) {
+        let Self { work, stream, flags, .. } = self;
+        if let Some(work) = work {
+            work.advance(sent, || unacknowledged(stream, flags.shut));
+        }
+    }
+
+    /// Whether it was given something as a member that it has not wholly been sent.
+    pub(super) fn has_work(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| !work.is_all_sent())
+    }
+
     /// By how many bytes it is backed up; 0 if it has time. One whose socket takes no more is behind any that takes some.
     fn behind(&self) -> usize {
         match (self.flags.blocked || self.flags.lags, self.outbox.bytes()) {
@@ -190,13 +205,24 @@ impl Shard {
     /// A connection is gone, or what waits for it is: other members get what had not begun to leave.
     pub(super) fn give_work_back(&mut self, slot: u32) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
-        let Some(mut work) = conn.work.take() else { return };
+        let Some(work) = &mut conn.work else { return };
         let pulled = work.pull(&mut conn.outbox);
+        if !self.shared.is_stopping() {
+            self.share_again(slot, pulled);
+        }
+    }
+
+    /// A connection is about to be forgotten: what had begun to leave is lost if it has not wholly left, and may be if it has not come.
+    pub(super) fn count_lost_work(&mut self, slot: u32) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        let Some(work) = conn.work.take() else { return };
         if self.shared.is_stopping() {
             return;
         }
-        self.handle().stats.queue_group_lost.add(work.begun() as u64);
-        self.share_again(slot, pulled);
+        let may_be_lost = work.unacknowledged(unacknowledged(&conn.stream, conn.flags.shut));
+        let stats = &self.handle().stats;
+        stats.queue_group_lost.add(work.begun() as u64);
+        stats.queue_group_maybe_lost.add(may_be_lost);
     }
 
     /// A member is too slow: what had not begun to leave goes to members that have time, if there are any. Whether it has gone.
@@ -217,9 +243,6 @@ impl Shard {
         let Some(conn) = self.slots.get_mut(slot).filter(|_| taken) else { return false };
         let Some(work) = &mut conn.work else { return false };
         let pulled = work.pull(&mut conn.outbox);
-        if work.is_empty() {
-            conn.work = None;
-        }
         self.share_again(slot, pulled);
         true
     }

@@ -229,7 +229,7 @@ impl Shard {
     pub(super) fn fall_behind(&mut self, slot: u32, limit: usize) {
         let is_over =
             |shard: &mut Self| shard.slots.get_mut(slot).is_some_and(|conn| conn.outbox.cost() > limit);
-        if self.slots.get_mut(slot).is_some_and(|conn| conn.work.is_some()) {
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.has_work()) {
             // The work of a group is never dropped: others do it, or the member goes and is counted.
             match (self.hand_work_over(slot), is_over(self)) {
                 (true, false) => return,
