@@ -14,6 +14,7 @@ SCALE ?= 5
 SCHEDULES ?= 2000
 SEEDS ?= 0..30000
 JOBS ?= 1
+TOGETHER ?= 4
 DEMO ?=
 BENCH ?=
 MICRO ?=
@@ -99,12 +100,17 @@ lock: ## write requirements/*.txt from requirements/*.in
 # ---- Checking --------------------------------------------------------------------------------------------------
 
 .PHONY: test-rust
-test-rust: $(VENV)/.ready ## cargo test, all crates but the binding, which Python tests
-	cargo test --quiet $(CHECKED) --workspace --exclude wse-py
+test-rust: $(VENV)/.ready ## cargo test; the binding has none, for Python tests it
+	cargo test --quiet $(CHECKED) --workspace
 
 .PHONY: test-python
-test-python: $(VENV)/.ready ## pytest on what `make build` installed (ARGS="-k name")
+test-python: $(VENV)/.ready ## pytest on what `make build` installed (ARGS="-k name": one by one)
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest --quiet -m "not alone" --numprocesses $(TOGETHER) --dist worksteal
+	$(BIN)/python -m pytest --quiet -m alone
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 .PHONY: hostile
 hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many and as long, with what they cost

@@ -12,6 +12,13 @@ import pytest
 import support
 
 
+@pytest.fixture(autouse=True)
+def reserved_ports() -> Iterator[None]:
+    """Keeps the ports of `support.free_port` until the test is over."""
+    yield
+    support.release_ports()
+
+
 @pytest.fixture
 def server_factory() -> Iterator[Callable[..., support.Running]]:
     """Starts servers with the options given and stops them all when the test is over."""
@@ -27,7 +34,7 @@ def running(server_factory: Callable[..., support.Running]) -> support.Running:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that nobody listens on, kept from all others until the test is over."""
     return support.free_port()
 
 

@@ -36,12 +36,32 @@ Event = tuple[str, str, Any]
 T = TypeVar("T")
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Returns a TCP port that the kernel has just given out and that nobody listens on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a TCP port that nobody listens on, and that nobody else is given before the test is over.
+
+    A socket stays bound to it and never listens, so the kernel neither gives the port to another socket nor
+    lets a client go out from it. Linux lets a server listen there all the same if it sets `SO_REUSEADDR`, as
+    servers do. Other systems refuse that, so there the port is let go at once.
+    """
+    probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    probe.bind((HOST, 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform == "linux":
+        # Not before: it would let the kernel choose a port that another test has reserved.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _reserved.append(probe)
+    else:
+        probe.close()
+    return port
+
+
+def release_ports() -> None:
+    """Lets go of the ports that `free_port` gave out so far."""
+    while _reserved:
+        _reserved.pop().close()
 
 
 def accepts(port: int) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 import support
 from certificates import MAKE_CA, MAKE_NODE
+from nodes import until
 
 
 def blocks(repository: Path, language: str) -> list[str]:
@@ -39,10 +40,30 @@ def test_three_nodes_run_the_program_of_the_page(
             stack.callback(peers[-1].close)
         for node in nodes:
             support.wait_until(lambda node=node: node.output.count("linked with node") == 2, "linked")  # type: ignore[misc]
-        for number, peer in enumerate(peers):
-            # What a client says is heard by itself when the program has subscribed it.
-            peer.send(f"hello {number}")
-            assert {other.receive() for other in peers} == {f"hello {number}"}
+        # The program subscribes a client some time after it has connected, and the others learn of it then.
+        for number, speaker in enumerate(peers):
+            for listener in peers:
+                repeat_until_heard(speaker, listener, f"here {number}")
+        for number, speaker in enumerate(peers):
+            speaker.send(f"hello {number}")
+            for listener in peers:
+                before = until(listener, f"hello {number}")
+                assert all(str(message).startswith("here ") for message in before), before
+
+
+def repeat_until_heard(speaker: support.Peer, listener: support.Peer, message: str) -> None:
+    """Sends a message until the listener has received one of them."""
+
+    def is_heard() -> bool:
+        speaker.send(message)
+        try:
+            while listener.receive(0.2) != message:
+                pass
+        except TimeoutError:
+            return False
+        return True
+
+    support.wait_until(is_heard, f"{message!r} is heard")
 
 
 def test_the_commands_for_certificates_are_those_of_the_tests(repository: Path) -> None:

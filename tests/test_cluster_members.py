@@ -114,12 +114,16 @@ def test_the_address_that_is_advertised_is_the_one_that_is_told(server_factory: 
 
 
 def test_a_node_that_restarts_under_its_address_is_another_node_there(server_factory: Factory) -> None:
-    nodes = mesh(server_factory, 3)
-    first, second, third = (node.server for node in nodes)
-    before, place = instance(third), address(third)
-    nodes[2].server.stop()
+    first, second, third = servers(server_factory, 3)
+    port = free_port()
+    seed = join(first)
+    join(second, seeds=[seed])
+    join(third, seeds=[seed], port=port)
+    wait_until_whole([first, second, third])
+    before = instance(third)
+    third.stop()
     third.start()
-    join(third, seeds=[address(first)], port=port_of(place))
+    join(third, seeds=[seed], port=port)
     assert instance(third) != before
     wait_until_whole([first, second, third])
     assert state_of(first, before) in {None, "dead"}
@@ -127,10 +131,10 @@ def test_a_node_that_restarts_under_its_address_is_another_node_there(server_fac
 
 def test_a_node_that_comes_back_elsewhere_is_found(server_factory: Factory) -> None:
     first, second, third = (node.server for node in mesh(server_factory, 3))
-    before = address(third)
+    before, elsewhere = address(third), free_port()
     third.stop()
     third.start()
-    join(third, seeds=[address(second)])
+    join(third, seeds=[address(second)], port=elsewhere)
     assert address(third) != before
     wait_until_whole([first, second, third])
 
@@ -152,14 +156,14 @@ def test_the_seed_itself_may_restart_as_it_has_itself_for_seed(server_factory: F
 
 def test_a_killed_node_is_counted_out_as_its_host_refuses_and_comes_back(server_factory: Factory) -> None:
     first, second = (node.server for node in mesh(server_factory, 2, cluster=DEFAULTS))
-    with NodeProcess(DEFAULTS | {"seeds": [address(first)]}) as killed:
+    limits = DEFAULTS | {"seeds": [address(first)], "cluster_port": free_port()}
+    with NodeProcess(limits) as killed:
         wait_until(lambda: first.cluster_peers_count() == second.cluster_peers_count() == 2, "three")
         killed.kill()
         for node in (first, second):
             wait_until(lambda node=node: state_of(node, killed.name) == "dead", "it is dead", 4)  # type: ignore[misc]
             assert node.cluster_peers_count() == 1
-    again = DEFAULTS | {"seeds": [address(first)], "cluster_port": port_of(killed.address)}
-    with NodeProcess(again) as back:
+    with NodeProcess(limits) as back:
         wait_until(lambda: linked(first) == {instance(second), back.name}, "it is back")
         wait_until(lambda: linked(second) == {instance(first), back.name}, "it is back")
 

@@ -18,6 +18,8 @@ from sockets import CLOSE, PING, PONG, Churn, Client, Frame, read_together, serv
 from support import PATIENCE, wait_until
 from wse_server import CloseCode
 
+pytestmark = pytest.mark.alone
+
 IDLE_TIMEOUT = 1.0
 KEEPALIVE: dict[str, Any] = {"ping_interval": IDLE_TIMEOUT / 3, "idle_timeout": IDLE_TIMEOUT}
 BLOCKED = 5 * IDLE_TIMEOUT

@@ -142,12 +142,11 @@ def use(version: str) -> None:
 
     assert Path(wse_server.__file__).is_relative_to(sys.prefix), wse_server.__file__
     assert metadata.version("wse-server") == version, metadata.version("wse-server")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
 
-    server = wse_server.RustWSEServer("127.0.0.1", port)
+    server = wse_server.RustWSEServer("127.0.0.1", 0)
     server.enable_drain_mode()
     server.start()
+    port = server.port
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
             upgrade(client, port)

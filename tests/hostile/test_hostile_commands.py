@@ -10,6 +10,8 @@ import pytest
 from hostile import attacks_on_commands as attacks
 from hostile.stage import ALLOCATOR, KIB, MIB, OPTIONS, OVERSHOOT, RECORD, lasting, scaled, stage
 
+pytestmark = pytest.mark.alone
+
 OUTBOUND = OPTIONS["max_outbound_total_bytes"] + OVERSHOOT + ALLOCATOR
 """What clients that do not read may cost together."""
 HISTORY = 8 * MIB

@@ -10,6 +10,8 @@ from hostile import attacks_on_frames as attacks
 from hostile import program
 from hostile.stage import ALLOCATOR, KIB, MIB, OPTIONS, OVERSHOOT, RECORD, lasting, scaled, stage
 
+pytestmark = pytest.mark.alone
+
 REASSEMBLY = 2
 """Bytes of memory for each byte of a message whose pieces come: its buffer grows by doubling."""
 OUTBOUND = OPTIONS["max_outbound_total_bytes"] + OVERSHOOT + ALLOCATOR
@@ -100,7 +102,7 @@ def test_a_million_fragments_of_one_byte_are_one_message(pool: ProcessPoolExecut
 def test_fragments_beyond_max_message_size_are_closed_with_1009(pool: ProcessPoolExecutor) -> None:
     count = scaled(50)
     with stage(pool) as it:
-        ended, seen = it.under(attacks.endless_fragments, count, b"a", lasting(2.0))
+        ended, seen = it.under(attacks.endless_fragments, count, b"a", attacks.PATIENT)
         assert ended == {"close 1009": count}
         it.check(seen, memory=count * (RECORD + REASSEMBLY * OPTIONS["max_message_size"]))
 

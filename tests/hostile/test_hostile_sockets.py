@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 
+import pytest
+
 from hostile import attacks_on_sockets as attacks
 from hostile import program
 from hostile.stage import ALLOCATOR, KIB, OPTIONS, OVERSHOOT, RECORD, lasting, scaled, stage
 from support import PATIENCE
+
+pytestmark = pytest.mark.alone
 
 
 def test_half_open_sockets_are_closed(pool: ProcessPoolExecutor) -> None:

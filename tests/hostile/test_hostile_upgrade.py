@@ -9,6 +9,8 @@ import pytest
 from hostile import attacks_on_upgrade as attacks
 from hostile.stage import KIB, RECORD, lasting, scaled, stage
 
+pytestmark = pytest.mark.alone
+
 HEAD = 16 * KIB
 """Bytes of an unfinished request that are kept at the most."""
 
