@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from nodes import join, mesh, wait_until_whole
-from support import Peer, Running, wait_until
+from nodes import NodeProcess, join, mesh, wait_until_whole
+from support import Peer, Running, dial, wait_until
 from wse_server import Position
 
 Factory = Callable[..., Running]
@@ -267,3 +268,56 @@ def test_a_home_that_stops_hands_its_topics_over(server_factory: Factory) -> Non
         peer, answer = recover(nodes[0], firsts[topic], topic)
         assert answer["recovered"], (topic, answer)
         assert numbers(peer, 8) == list(range(1, 9))
+
+
+# ---- Trouble ----
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_node_that_is_killed_takes_nothing_with_it_that_was_stored(victim: int) -> None:
+    topics = [f"t{at}" for at in range(12)]
+    with ExitStack() as stack:
+        nodes: list[NodeProcess] = []
+        for _ in range(3):
+            seeds = [node.address for node in nodes[:1]]
+            cluster = {"seeds": seeds, "heartbeat_interval": 0.2, "dead_after": 2.0}
+            nodes.append(stack.enter_context(NodeProcess(cluster, client_subscriptions=True, **HISTORY)))
+        wait_until(lambda: all(node.peers_count() == 2 for node in nodes), "all are linked")
+        others = [node for at, node in enumerate(nodes) if at != victim]
+        peers = [client(stack, node, topics) for node in others]
+        stored: dict[str, list[tuple[str, int, int]]] = {topic: [] for topic in topics}
+        for number in range(60):
+            if number == 30:
+                nodes[victim].kill()
+            for topic in topics:
+                at = others[number % 2].call("broadcast", topic, message(number), wait="stored", timeout=20.0)
+                stored[topic].append((at.epoch, at.offset, number))
+        for peer in peers:
+            assert by_topic(peer, topics, 60) == stored
+
+
+def client(stack: ExitStack, node: NodeProcess, topics: list[str]) -> Peer:
+    """A client that has subscribed to topics by itself."""
+    peer = Peer(dial(node.url), "")
+    stack.callback(peer.close)
+    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": topics}})
+    while (answer := peer.receive_json(30.0))["t"] != "subscription_update":
+        pass
+    assert sorted(answer["p"]["success_topics"]) == sorted(topics)
+    return peer
+
+
+def by_topic(peer: Peer, topics: list[str], count: int) -> dict[str, list[tuple[str, int, int]]]:
+    """So many publications of each topic; a change of epoch must be told, and nothing may be missing."""
+    got: dict[str, list[tuple[str, int, int]]] = {topic: [] for topic in topics}
+    epochs: dict[str, str] = {}
+    while any(len(some) < count for some in got.values()):
+        one = peer.receive_json()
+        if one.get("t") == "gap":
+            assert one["p"]["missed"] == 0, one
+            assert one["p"]["epoch"] == epochs[one["p"]["topic"]]
+            epochs[one["p"]["topic"]] = one["p"]["next_epoch"]
+            continue
+        assert epochs.setdefault(one["tp"], one["e"]) == one["e"], "another epoch comes with its words"
+        got[one["tp"]].append((one["e"], one["o"], one["p"]["n"]))
+    return got
