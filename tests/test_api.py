@@ -36,7 +36,7 @@ SIGNATURES = {
     "broadcast_all_bytes": "(self, /, data)",
     "broadcast_local": "(self, /, topic, message)",
     "broadcast": "(self, /, topic, message, *, wait='local', timeout=10.0)",
-    "broadcast_many": "(self, /, topic, messages)",
+    "broadcast_many": "(self, /, topic, messages, *, wait='local', timeout=10.0)",
     "subscribe_connection": "(self, /, conn_id, topics, presence_data=None, queue_group=None, timeout=1.0)",
     "subscribe_with_recovery": (
         "(self, /, conn_id, topics, recover=False, epoch=None, offset=None, positions=None)"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from nodes import NodeProcess, join, mesh, wait_until_whole
 from support import Peer, Running, dial, wait_until
@@ -296,14 +297,23 @@ def test_a_node_that_is_killed_takes_nothing_with_it_that_was_stored(victim: int
             assert by_topic(peer, topics, 60) == stored
 
 
-def client(stack: ExitStack, node: NodeProcess, topics: list[str]) -> Peer:
-    """A client that has subscribed to topics by itself."""
+def client(
+    stack: ExitStack,
+    node: NodeProcess,
+    topics: list[str],
+    positions: dict[str, tuple[str, int]] | None = None,
+) -> Peer:
+    """A client that has subscribed to topics by itself, and goes on from positions where it has some."""
     peer = Peer(dial(node.url), "")
     stack.callback(peer.close)
-    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": topics}})
+    recovery = {topic: {"epoch": epoch, "offset": offset} for topic, (epoch, offset) in (positions or {}).items()}
+    command = {"action": "subscribe", "topics": topics, "recover": bool(recovery), "recovery": recovery}
+    peer.send({"t": "subscription_update", "p": command})
     while (answer := peer.receive_json(30.0))["t"] != "subscription_update":
         pass
     assert sorted(answer["p"]["success_topics"]) == sorted(topics)
+    recovered = answer["p"]["recovery"]
+    assert all(recovered[topic]["recovered"] for topic in positions or {}), recovered
     return peer
 
 
@@ -321,3 +331,56 @@ def by_topic(peer: Peer, topics: list[str], count: int) -> dict[str, list[tuple[
         assert epochs.setdefault(one["tp"], one["e"]) == one["e"], "another epoch comes with its words"
         got[one["tp"]].append((one["e"], one["o"], one["p"]["n"]))
     return got
+
+
+def test_a_rolling_restart_loses_nothing_and_doubles_nothing() -> None:
+    topics = [f"t{at}" for at in range(8)]
+    with ExitStack() as stack:
+        names: list[NodeProcess] = []
+
+        def start(seeds: list[str]) -> NodeProcess:
+            cluster = {"seeds": seeds, "heartbeat_interval": 0.2, "dead_after": 3.0}
+            return stack.enter_context(NodeProcess(cluster, client_subscriptions=True, **HISTORY))
+
+        for _ in range(3):
+            names.append(start([node.address for node in names]))
+        wait_until(lambda: all(node.peers_count() == 2 for node in names), "all are linked")
+        peer = client(stack, names[0], topics)
+        got: dict[str, list[tuple[str, int, int]]] = {topic: [] for topic in topics}
+        positions: dict[str, tuple[str, int]] = {}
+        number = 0
+        for turn in range(3):
+            for _ in range(10):
+                for topic in topics:
+                    names[(turn + 1) % 3].call("broadcast", topic, message(number))
+                number += 1
+            # The client's node stops while messages are on their way; it goes on elsewhere from where it stands.
+            names[turn].call("stop")
+            collect(peer, got, positions)
+            others = [node for at, node in enumerate(names) if at != turn]
+            wait_until(lambda others=others: all(node.peers_count() == 1 for node in others), "it is gone")  # type: ignore[misc]
+            names[turn] = start([node.address for node in others])
+            wait_until(lambda: all(node.peers_count() == 2 for node in names), "it is back under a new name")
+            peer = client(stack, names[(turn + 1) % 3], topics, positions)
+        while any(len(some) < number for some in got.values()):
+            note(peer.receive_json(), got, positions)
+        for topic in topics:
+            assert [number for *_, number in got[topic]] == list(range(number)), topic
+            assert [offset for _, offset, _ in got[topic]] == list(range(1, number + 1))
+
+
+def collect(peer: Peer, got: dict[str, list[tuple[str, int, int]]], positions: dict[str, tuple[str, int]]) -> None:
+    """All that comes until the server closes."""
+    with suppress(ConnectionClosed):
+        while True:
+            note(peer.receive_json(), got, positions)
+
+
+def note(one: dict[str, Any], got: dict[str, list[tuple[str, int, int]]], positions: dict[str, tuple[str, int]]) -> None:
+    """A client's book of what it got and where it stands."""
+    if one.get("t") == "gap":
+        assert one["p"]["missed"] == 0, one
+        positions[one["p"]["topic"]] = (one["p"]["next_epoch"], one["p"]["next_offset"])
+    elif "o" in one:
+        got[one["tp"]].append((one["e"], one["o"], one["p"]["n"]))
+        positions[one["tp"]] = (one["e"], one["o"])
