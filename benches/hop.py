@@ -1,10 +1,11 @@
 """Measure messages that go through one hop of a cluster, beside the same without and the earlier release.
 
 python3 benches/hop.py                 everything, a few minutes
-python3 benches/hop.py --only flood    one of: flood, latency, idle
+python3 benches/hop.py --only flood    some of: flood, latency, idle, history, stored
 
 Two cores are needed: the publisher's node and the clients on one, the node with the subscribers on the other.
-What has history is not measured: topics with history are not built in clusters yet.
+With history there are three nodes, the home of the topic is not the publisher's, and one replica holds what
+is delivered.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ class Node(Child):
             raise DiedError(f"{self.name} said {line!r} instead of {word!r}")
 
     def go(self) -> None:
+        self.tell("go")
+
+    def tell(self, line: str) -> None:
         assert self.process.stdin
-        self.process.stdin.write("go\n")
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
 
@@ -74,6 +78,30 @@ def pair(python: str, rate: float, *, hop: bool) -> Iterator[tuple[Node, Node]]:
         yield publisher, listener
 
 
+@contextmanager
+def three(python: str, role: str, argument: float) -> Iterator[tuple[Node, Node]]:
+    """A publisher and a node with subscribers of a topic whose home is the third node, or the second."""
+    ports = [proc.free_port() for _ in range(3)]
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    os.environ["NODE_HISTORY"] = "1"
+    with ExitStack() as stack:
+        publisher = Node(python, PUBLISHER_CPU, role, str(ports[0]), *addresses[1:], str(argument))
+        nodes = [publisher]
+        for at in (1, 2):
+            others = [address for address in addresses if address != addresses[at]]
+            nodes.append(Node(python, SUBSCRIBERS_CPU, "listen", str(ports[at]), *others))
+        for node in nodes:
+            stack.enter_context(node)
+        del os.environ["NODE_HISTORY"]
+        for word in ("ready", "meets"):
+            for node in nodes:
+                node.expect(word)
+        publisher.tell("find")
+        topic = publisher.line(30)
+        nodes[1].tell(topic)
+        yield publisher, nodes[1]
+
+
 @dataclass
 class Bench:
     """What a run was asked for."""
@@ -86,13 +114,16 @@ class Bench:
     def load(self, mode: str, clients: int, rate: float, *, hop: bool, python: str = "") -> dict[str, float]:
         """What clients receive from the node with the subscribers."""
         with pair(python or self.python, rate, hop=hop) as (publisher, listener):
-            where = ["127.0.0.1", str(listener.port), "/wse"]
-            command = [str(self.wsload), mode, *where, str(clients), str(self.seconds), "", ""]
-            environment = {"WSLOAD_SEQ": "1", "WSLOAD_WINDOW": "64", "WSLOAD_SRVPID": str(listener.pid)}
-            with Child(command, PUBLISHER_CPU, environment) as child:
-                child.line(60)
-                publisher.go()
-                return pairs(child.line(self.seconds + 60))
+            return self.load_from(publisher, listener, mode, clients)
+
+    def load_from(self, publisher: Node, listener: Node, mode: str, clients: int) -> dict[str, float]:
+        where = ["127.0.0.1", str(listener.port), "/wse"]
+        command = [str(self.wsload), mode, *where, str(clients), str(self.seconds), "", ""]
+        environment = {"WSLOAD_SEQ": "1", "WSLOAD_WINDOW": "64", "WSLOAD_SRVPID": str(listener.pid)}
+        with Child(command, PUBLISHER_CPU, environment) as child:
+            child.line(60)
+            publisher.go()
+            return pairs(child.line(self.seconds + 60))
 
     def flood(self) -> dict[str, float]:
         """Deliveries a second to a hundred subscribers."""
@@ -121,6 +152,31 @@ class Bench:
         row["added p50 to raw"] = row["added p50"] / row["raw p50"]
         return row
 
+    def history(self) -> dict[str, float]:
+        """Deliveries a second of a topic with history to a hundred subscribers."""
+        with three(self.python, "publish", 0) as (publisher, listener):
+            hop = self.load_from(publisher, listener, "fanout", SUBSCRIBERS)["frames_per_s"]
+        row = {"history": hop}
+        if self.earlier:
+            result = self.load("fanout", SUBSCRIBERS, 0, hop=True, python=self.earlier)
+            row |= {"earlier without": result["frames_per_s"], "ratio": hop / result["frames_per_s"]}
+        return row
+
+    def stored(self) -> dict[str, float]:
+        """Microseconds until a message is stored, and how many are in a second when many are published at once."""
+        with three(self.python, "store", self.seconds) as (publisher, _):
+            publisher.go()
+            said = pairs(publisher.line(2 * self.seconds + 60))
+        command = [str(sides.BUILD / "pingpong"), "100", "5000", "1000"]
+        raw = pairs(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        row = {
+            "p50": said["p50_us"],
+            "p99": said["p99_us"],
+            "a second": said["per_s"],
+            "raw p50": raw["p50_us"],
+        }
+        return row | {"p50 to raw": row["p50"] / row["raw p50"]}
+
     def idle(self) -> dict[str, float]:
         """Percent of a core that each of a dozen nodes needs for its links."""
         seconds = max(10.0, 2 * self.seconds)
@@ -147,7 +203,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--only", default="flood,latency,idle")
+    parser.add_argument("--only", default="flood,latency,idle,history,stored")
     parser.add_argument(
         "--ours", default=sys.executable, metavar="PYTHON", help="interpreter with this build"
     )
@@ -158,7 +214,7 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = {}
     for number in range(given.rounds):
         for name in given.only.split(","):
-            row = {"flood": bench.flood, "latency": bench.latency, "idle": bench.idle}[name]()
+            row = getattr(bench, name)()
             print(
                 f"round {number + 1}  {name}",
                 {key: round(value, 2) for key, value in row.items()},

@@ -32,7 +32,7 @@ _Path: TypeAlias = str | PathLike[str]
 _Addresses: TypeAlias = list[str] | tuple[str, ...]
 _Algorithm: TypeAlias = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
-class PublishTimeout(TimeoutError): ...
+class PublishTimeout(TimeoutError): ...  # noqa: N818
 
 @final
 class Position:
