@@ -163,7 +163,7 @@ class Bench:
         return row
 
     def stored(self) -> dict[str, float]:
-        """Microseconds until a message is stored, and how many are in a second when many are published at once."""
+        """Microseconds until a message is stored, and how many a second if many are published at once."""
         with three(self.python, "store", self.seconds) as (publisher, _):
             publisher.go()
             said = pairs(publisher.line(2 * self.seconds + 60))

@@ -2,7 +2,7 @@
 
     node.py listen PORT CLUSTER_PORT [PEER...]            subscribes each client to the topic "bench"
     node.py publish PORT CLUSTER_PORT [PEER...] RATE      publishes, RATE a second; 0: at full speed
-    node.py store PORT CLUSTER_PORT [PEER...] SECONDS     waits until messages are stored: one by one, then many
+    node.py store PORT CLUSTER_PORT [PEER...] SECONDS     waits until messages are stored: one, then many
 
 Says `ready` when its ports accept and `meets N` when it has N peers; `go` on stdin starts publishing.
 With NODE_HISTORY set topics have histories: then `find` on stdin names a topic whose home is another node,
@@ -60,7 +60,7 @@ def find_topic(server: RustWSEServer) -> str:
 
 
 def store(server: RustWSEServer, seconds: float) -> None:
-    """Says how long it takes until one message is stored, and how many are in a second if many are published."""
+    """How long it takes until one message is stored, and how many are in a second if many are published."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
