@@ -163,7 +163,7 @@ def test_what_can_not_be_gone_on_from_is_not_recovered(server_factory: Factory) 
     nodes = mesh(server_factory, 3, recovery_buffer_size=16, **HISTORY)
     last = publish(nodes[0], range(100))
     for node in nodes:
-        for position in [("00000000", 3), (last.epoch, 5)]:
+        for position in [("00000000", 3), (last.epoch, 5), (last.epoch, 2**64 - 1), ("00000000", 2**63)]:
             peer, answer = recover(node, position)
             assert (answer["recovered"], answer["count"], answer["offset"]) == (False, 0, 100)
             assert answer["epoch"] == last.epoch

@@ -52,7 +52,7 @@ impl Segments {
 
     /// The position of the message with an offset, or of whoever has everything up to it: `None` if it is older than what is remembered.
     pub(super) fn at(&self, offset: u64) -> Option<Position> {
-        let epoch = if offset + 1 >= self.first && (offset >= self.first || self.older.is_empty()) {
+        let epoch = if offset.saturating_add(1) >= self.first && (offset >= self.first || self.older.is_empty()) {
             self.epoch
         } else {
             let at = self.older.partition_point(|(_, first)| *first <= offset.max(1));
@@ -65,11 +65,11 @@ impl Segments {
     pub(super) fn contains(&self, position: Position, top: u64) -> bool {
         let Position { epoch, offset } = position;
         if epoch == self.epoch {
-            return self.first <= offset + 1 && offset <= top;
+            return self.first <= offset.saturating_add(1) && offset <= top;
         }
         let firsts = self.older.iter().map(|(_, first)| *first).skip(1).chain([self.first]);
         let mut known = self.older.iter().zip(firsts);
-        known.any(|(older, next)| older.0 == epoch && older.1 <= offset + 1 && offset < next)
+        known.any(|(older, next)| older.0 == epoch && older.1 <= offset.saturating_add(1) && offset < next)
     }
 
     /// Bytes of memory beside the record.
@@ -133,5 +133,6 @@ mod tests {
         (3..40).for_each(|number| segments.turn(Epoch::new(number), u64::from(number)));
         assert!(!segments.contains(position(3, 3), 50), "it is long ago");
         assert!(segments.contains(position(38, 38), 50));
+        assert!([1, 38, 39].iter().all(|epoch| !segments.contains(position(*epoch, u64::MAX), 50)));
     }
 }

@@ -30,6 +30,7 @@ use wse_link::{Bounds, Guard, Link};
 use wse_mesh::ids::NodeId;
 use wse_mesh::interest::PeerIndex;
 use wse_mesh::log::Logs;
+use wse_mesh::log::frames::MAX_NUMBER;
 use wse_mesh::members::Members;
 
 use crate::shared::{Shared, random_u64};
@@ -175,7 +176,9 @@ impl Shared {
     }
 }
 
+/// What is asked of the logs. They know no offset as high as some that clients can name, and nobody has such a position.
 fn wish(topic: &str, position: Option<Position>) -> desk::Wish {
+    let position = position.filter(|position| position.offset < MAX_NUMBER);
     desk::Wish { topic: topic.into(), position }
 }
 
