@@ -120,6 +120,11 @@ hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many
 recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (2000) random stories of it
 	WSE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest tests/test_recovery_model.py $(ARGS)
 
+.PHONY: partitions
+partitions: $(VENV)/.ready ## a network of namespaces cut, reset and healed, each trouble that repeats for MINUTES (10); needs root
+	WSE_PARTITIONS_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest tests/test_cluster_partitions.py -v \
+	    --timeout $$(($(MINUTES) * 60 + 120)) $(ARGS)
+
 .PHONY: sim
 sim: ## worlds of nodes in trouble, as seeds decide (SEEDS=0..30000, JOBS=2, ARGS="--class P")
 	cargo run --quiet $(CHECKED) -p wse-sim -- --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)

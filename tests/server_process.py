@@ -9,11 +9,13 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import re
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +36,8 @@ class Host:
         events: What was drained so far.
     """
 
-    def __init__(self, port: int, options: dict[str, Any]) -> None:
-        self.server = RustWSEServer(HOST, port, **options)
+    def __init__(self, host: str, port: int, options: dict[str, Any]) -> None:
+        self.server = RustWSEServer(host, port, **options)
         self.server.enable_drain_mode()
         self.server.start()
         self.events: list[Event] = []
@@ -52,12 +54,15 @@ class Host:
             with self._arrived:
                 self.events.extend(batch)
                 for kind, conn_id, data in batch:
-                    if kind == "connect":
+                    if kind in {"connect", "auth_connect"}:
                         self._named[data.removeprefix("name=")] = conn_id
                 self._arrived.notify_all()
 
     def conn_id(self, name: str) -> str:
-        """Waits until the client with this name has connected and returns its connection id."""
+        """Waits until the client with this name has connected and returns its connection id.
+
+        The name is what its cookie `name` or its token says.
+        """
         with self._arrived:
             assert self._arrived.wait_for(lambda: name in self._named, PATIENCE), f"{name} has not connected"
             return self._named[name]
@@ -88,15 +93,28 @@ class ServerProcess:
 
     Args:
         drain: Whether events are drained from the start.
+        host: Where it listens.
         port: The port, 0 for any.
+        python: A program that runs Python somewhere else, for example in another network; as `sys.executable`
+            if None.
         options: Options of the server.
     """
 
-    def __init__(self, *, drain: bool = True, port: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        drain: bool = True,
+        host: str = HOST,
+        port: int = 0,
+        python: str | None = None,
+        **options: Any,
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, port, options, drain), daemon=True)
-        self._process.start()
+        arguments = (theirs, host, port, options, drain)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        with _executable(python):
+            self._process.start()
         theirs.close()
         assert self._pipe.poll(PATIENCE), "the process with the server did not start"
         self.port: int = self._pipe.recv()
@@ -197,9 +215,24 @@ def _call(host: Host, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     return getattr(host.server, method)(*args, **kwargs)
 
 
-def _serve(pipe: Connection, port: int, options: dict[str, Any], drain: bool) -> None:
+@contextmanager
+def _executable(python: str | None) -> Iterator[None]:
+    """Lets processes that are started in the block run with another program than this one."""
+    if python is None:
+        yield
+        return
+    # This one outlives the block, and belongs to all.
+    resource_tracker.ensure_running()
+    multiprocessing.set_executable(python)
+    try:
+        yield
+    finally:
+        multiprocessing.set_executable(sys.executable)
+
+
+def _serve(pipe: Connection, address: str, port: int, options: dict[str, Any], drain: bool) -> None:
     """What the process does."""
-    host = Host(port, options)
+    host = Host(address, port, options)
     if drain:
         host.drain()
     pipe.send(host.server.port)

@@ -1,4 +1,4 @@
-//! Runs worlds: `wse-sim --seeds A..B [--class F|P|D] [--fault NAME] [--jobs N]`, or `wse-sim --trace SEED --class F` to see one.
+//! Runs worlds: `wse-sim --seeds A..B [--class F|P|D|M|N] [--fault NAME] [--jobs N]`, or `wse-sim --trace SEED --class F` to see one.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +12,8 @@ use wse_sim::oracle::Stats;
 use wse_sim::shrink::shrink;
 use wse_sim::{Class, Report, Setup, run};
 
-const USAGE: &str = "usage: wse-sim --seeds A..B [--class F|P|D] [--fault NAME] [--jobs N] [--failures N]
-       wse-sim --trace SEED --class F|P|D [--fault NAME] [--whole]";
+const USAGE: &str = "usage: wse-sim --seeds A..B [--class F|P|D|M|N] [--fault NAME] [--jobs N] [--failures N]
+       wse-sim --trace SEED --class F|P|D|M|N [--fault NAME] [--whole]";
 
 #[derive(Clone, Debug)]
 struct Options {
@@ -44,6 +44,8 @@ fn options() -> Result<Options, String> {
                     "F" => Class::F,
                     "P" => Class::P,
                     "D" => Class::D,
+                    "M" => Class::M,
+                    "N" => Class::N,
                     other => return Err(format!("'{other}' is no class")),
                 });
             }
@@ -63,7 +65,7 @@ fn options() -> Result<Options, String> {
 }
 
 fn setup(options: &Options, seed: u64) -> Setup {
-    let class = options.class.unwrap_or(Class::ALL[(seed % 3) as usize]);
+    let class = options.class.unwrap_or(Class::ALL[(seed % 5) as usize]);
     Setup { seed, class, fault: options.fault, skip: BTreeSet::new(), trace: false }
 }
 
@@ -118,7 +120,7 @@ fn campaign(options: &Options) -> ExitCode {
     if options.fault.is_some() {
         std::panic::set_hook(Box::new(|_| {}));
     }
-    let (mut stats, mut worlds, mut failed) = (Stats::default(), [0_u64; 3], Vec::new());
+    let (mut stats, mut worlds, mut failed) = (Stats::default(), [0_u64; 5], Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             let (tell, next) = (tell.clone(), &next);
@@ -149,11 +151,11 @@ fn campaign(options: &Options) -> ExitCode {
             }
         }
     });
-    let [f, p, d] = worlds;
-    let all = f + p + d;
+    let [f, p, d, m, n] = worlds;
+    let all: u64 = worlds.iter().sum();
     let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "{all} worlds (F {f}, P {p}, D {d}) in {seconds:.1} s, {:.0} a second: {} failed",
+        "{all} worlds (F {f}, P {p}, D {d}, M {m}, N {n}) in {seconds:.1} s, {:.0} a second: {} failed",
         all as f64 / seconds,
         failed.len()
     );

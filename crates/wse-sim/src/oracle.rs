@@ -42,6 +42,8 @@ pub struct Stats {
     pub unconfirmed: u64,
     /// Frames.
     pub frames: u64,
+    /// Members that a machine of members took for dead.
+    pub deaths: u64,
 }
 
 impl Stats {
@@ -62,6 +64,7 @@ impl Stats {
         self.left += other.left;
         self.unconfirmed += other.unconfirmed;
         self.frames += other.frames;
+        self.deaths += other.deaths;
     }
 }
 
@@ -112,7 +115,7 @@ impl Oracle {
     /// A client was told that it lost track. Where nothing was cut apart and all is kept, nobody is.
     pub fn cut(&mut self, confirmed: bool, what: &str) {
         self.stats.cuts += 1;
-        if self.class != Class::P && !self.is_tight && (confirmed || !self.is_tedious) {
+        if !self.class.is_parted() && !self.is_tight && (confirmed || !self.is_tedious) {
             self.broken(format!(
                 "Q1 without a partition {what}{}",
                 if confirmed { "" } else { ", unconfirmed" }
@@ -123,7 +126,7 @@ impl Oracle {
     /// A client was told how many messages it missed. In a partition the only log that is left may lack them.
     pub fn late(&mut self, what: &str) {
         self.stats.gaps += 1;
-        if self.class != Class::P && !self.is_tight {
+        if !self.class.is_parted() && !self.is_tight {
             self.broken(format!("Q2 though all is kept {what}"));
         }
     }
@@ -131,7 +134,7 @@ impl Oracle {
     /// A publication came again by one connection.
     pub fn repeated(&mut self, what: &str) {
         self.stats.repeats += 1;
-        if self.class != Class::P {
+        if !self.class.is_parted() {
             self.broken(format!("G2 {what}"));
         }
     }

@@ -11,11 +11,41 @@ pub enum Class {
     P,
     /// Every node drains and restarts, one after the other.
     D,
+    /// Like F or D, with the machine of members: crashes, stops and restarts elsewhere, clocks that differ, and processes that stand still.
+    M,
+    /// Like P, with the machine of members and all of that.
+    N,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 3] = [Class::F, Class::P, Class::D];
+    pub const ALL: [Class; 5] = [Class::F, Class::P, Class::D, Class::M, Class::N];
+
+    /// Those in which the world itself decides who notices what of whom, so that its seeds try what no machine would do.
+    pub const MODELLED: [Class; 3] = [Class::F, Class::P, Class::D];
+
+    /// Whether the machine of members decides who is there.
+    #[must_use]
+    pub fn has_machine(self) -> bool {
+        matches!(self, Class::M | Class::N)
+    }
+
+    /// Whether nodes that live may take each other for dead.
+    #[must_use]
+    pub fn is_parted(self) -> bool {
+        matches!(self, Class::P | Class::N)
+    }
+}
+
+/// Which names a node is given to find the others by, in worlds with the machine of members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finds {
+    /// Those of all.
+    Everybody,
+    /// That of the first.
+    First,
+    /// Those of the first two.
+    FirstTwo,
 }
 
 /// Something that happens.
@@ -43,6 +73,12 @@ pub enum Action {
     Unblock(Vec<(usize, usize)>),
     /// A node leaves.
     Drain(usize),
+    /// A node says that it is gone, and is.
+    Stop(usize),
+    /// A node's process stands still for so long.
+    Stall(usize, u64),
+    /// A node's clock jumps forward by so much.
+    Jump(usize, u64),
 }
 
 /// What a world is like.
@@ -68,6 +104,10 @@ pub struct Shape {
     pub part_bytes: usize,
     /// How many logs are asked for at once.
     pub window: usize,
+    /// By which names nodes find each other.
+    pub finds: Finds,
+    /// Who restarts may have another address, also one that another had.
+    pub is_moving: bool,
     /// What happens when.
     pub actions: Vec<(u64, Action)>,
 }
@@ -90,6 +130,8 @@ impl Shape {
             is_tight: rng.percent(25),
             part_bytes: rng.pick(&[40, 200, 100_000]),
             window: rng.pick(&[1, 64]),
+            finds: Finds::Everybody,
+            is_moving: false,
             actions: Vec::new(),
         };
         // In small parts each few messages are a round trip to whoever fetches them.
@@ -102,13 +144,10 @@ impl Shape {
         match class {
             Class::F => shape.crashes(rng),
             Class::P => shape.partitions(rng),
-            Class::D => {
-                for node in 0..nodes {
-                    shape.at(8000 + 14_000 * node as u64, Action::Drain(node));
-                }
-            }
+            Class::D => shape.drains(),
+            Class::M | Class::N => shape.as_it_runs(rng, class),
         }
-        if class == Class::P && rng.percent(20) {
+        if class.is_parted() && rng.percent(20) {
             let node = rng.index(nodes);
             shape.at(rng.within(10_000, 50_000), Action::Drain(node));
         }
@@ -169,6 +208,45 @@ impl Shape {
             let back = if rng.percent(50) { rng.within(100, 1000) } else { rng.within(9000, 20_000) };
             self.at(at + back, Action::Restart(node));
             at += rng.within(30_000, 34_000);
+        }
+    }
+
+    fn drains(&mut self) {
+        for node in 0..self.nodes {
+            self.at(8000 + 14_000 * node as u64, Action::Drain(node));
+        }
+    }
+
+    /// What a network and the machines on it are like.
+    fn as_it_runs(&mut self, rng: &mut Rng, class: Class) {
+        // Who is its only seed itself takes itself for alone when it restarts, until the others have dialled: that parts it from them.
+        let parts = class.is_parted() && rng.percent(33);
+        self.finds = if parts { Finds::First } else { rng.pick(&[Finds::Everybody, Finds::FirstTwo]) };
+        self.is_moving = rng.percent(50);
+        match class {
+            Class::N => self.partitions(rng),
+            _ if self.nodes <= 4 && rng.percent(40) => self.drains(),
+            _ => self.crashes(rng),
+        }
+        for (_, action) in &mut self.actions {
+            if let Action::Crash(node) = *action
+                && rng.percent(30)
+            {
+                *action = Action::Stop(node);
+            }
+        }
+        // Shorter than what makes a member suspect, unless nodes may take each other for dead.
+        let longest = if class == Class::N { 20_000 } else { 2000 };
+        for _ in 0..rng.pick(&[0, 0, 1, 3]) {
+            let node = rng.index(self.nodes);
+            self.at(rng.within(1000, 45_000), Action::Stall(node, rng.within(200, longest)));
+        }
+        for _ in 0..rng.pick(&[0, 0, 1, 3]) {
+            let node = rng.index(self.nodes);
+            let by = rng.pick(&[500, 1500, 5000, 30_000]);
+            // A subscriber that waits is answered without its home when the clock jumps over its limit.
+            let by = if class == Class::N { by } else { by.min(1500) };
+            self.at(rng.within(1000, 60_000), Action::Jump(node, by));
         }
     }
 

@@ -3,6 +3,7 @@
 mod acts;
 mod ending;
 mod links;
+mod mesh;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -10,14 +11,17 @@ use std::sync::Arc;
 
 use wse_mesh::ids::{NodeId, Session};
 use wse_mesh::log::{Config, Fault, Limits, Logs, Output, Payload};
+use wse_mesh::members::{self, DialFailure};
 use wse_mesh::view::View;
 use wse_mesh::wire::Kind;
 
 use crate::clients::{Client, publication};
 use crate::members::Members;
+use crate::network::{Clock, Hosts, Network, Parcel, Place};
 use crate::oracle::{Oracle, Stats};
 use crate::rng::Rng;
 use crate::schedule::{Action, Class, Shape};
+use mesh::{Dial, Machine};
 
 const HEAL_MS: u64 = 64_000;
 const END_MS: u64 = 125_000;
@@ -90,13 +94,22 @@ enum Event {
     Boot { place: usize, id: NodeId },
     CongestionOver { from: usize, to: usize },
     Heal,
+    // In worlds with the machine of members.
+    Comes(Place),
+    Knock(Dial),
+    Answered { wire: u64, dial: Dial },
+    NotDialled { dial: Dial, failure: DialFailure },
+    GoOn(usize),
 }
 
 #[derive(Debug)]
 struct Node {
     id: NodeId,
     logs: Logs,
+    /// What stands in for the machine of members, where there is none.
     members: Members,
+    machine: Option<Machine>,
+    clock: Clock,
     view: Option<View>,
     timer_ms: u64,
     has_left: bool,
@@ -122,6 +135,12 @@ struct World {
     kills: usize,
     /// Links of nodes that died, on which nothing arrives any more.
     lost_with: BTreeSet<(usize, Session)>,
+    network: Network,
+    hosts: Hosts,
+    /// Hosts that are gone with their processes.
+    hosts_down: BTreeSet<usize>,
+    /// Places whose processes stand still, and until when.
+    stalled: BTreeMap<usize, u64>,
     is_healed: bool,
     /// Clients that have come.
     arrived: BTreeSet<usize>,
@@ -134,6 +153,7 @@ impl World {
         let mut rng = Rng::new(setup.seed ^ 0x5eed_0000_0000 ^ (setup.class as u64) << 56);
         let shape = Shape::new(&mut rng, setup.class);
         let clients = shape.clients.iter().enumerate().map(|(number, topic)| Client::new(number, *topic));
+        let hosts = Hosts::new(shape.nodes);
         let is_tight = shape.is_tight || shape.replicas == 0;
         let mut world = Self {
             setup: setup.clone(),
@@ -155,6 +175,10 @@ impl World {
             congested: BTreeMap::new(),
             kills: 0,
             lost_with: BTreeSet::new(),
+            network: Network::default(),
+            hosts,
+            hosts_down: BTreeSet::new(),
+            stalled: BTreeMap::new(),
             is_healed: false,
             arrived: BTreeSet::new(),
             trace: String::new(),
@@ -164,17 +188,19 @@ impl World {
                 world.start(place, false);
             }
         }
-        for a in 0..world.shape.nodes {
-            for b in 0..a {
-                world.link(a, b);
+        if !setup.class.has_machine() {
+            for a in 0..world.shape.nodes {
+                for b in 0..a {
+                    world.link(a, b);
+                }
             }
+            world.at(500, Event::Tick);
         }
         for number in 0..world.shape.actions.len() {
             if !setup.skip.contains(&number) {
                 world.at(world.shape.actions[number].0, Event::Act(number));
             }
         }
-        world.at(500, Event::Tick);
         world.at(HEAL_MS, Event::Heal);
         world
     }
@@ -209,17 +235,19 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(until) = self.stalled_until(&event) {
+            self.at(until, event);
+            return;
+        }
         match event {
             Event::Frame { from, to, session, said } => self.arrive(from, to, session, said),
             Event::Tick => self.tick(),
-            Event::Timer { place, id } => {
-                if let Some(node) = self.node_if(place, id) {
-                    node.timer_ms = u64::MAX;
-                    let now = self.now;
-                    self.node_if(place, id).expect("just seen").logs.handle_timeout(now);
-                    self.drain(place);
-                }
-            }
+            Event::Timer { place, id } => self.timer(place, id),
+            Event::Comes(at) => self.comes(at),
+            Event::Knock(dial) => self.knock(dial),
+            Event::Answered { wire, dial } => self.answered(wire, dial),
+            Event::NotDialled { dial, failure } => self.dial_failed(&dial, failure),
+            Event::GoOn(place) => drop(self.stalled.remove(&place)),
             Event::Act(number) => self.act(number),
             Event::Connect(client) => self.connect(client),
             Event::Closed { place, peer, session } => {
@@ -229,8 +257,11 @@ impl World {
             }
             Event::Kill { place, id } => {
                 if let Some(node) = self.node_if(place, id) {
-                    if !node.has_left && self.setup.class != Class::P {
+                    if !node.has_left && !self.setup.class.is_parted() {
                         self.oracle.broken(format!("END node {place} could not leave"));
+                    }
+                    if self.setup.class.has_machine() {
+                        self.tell(place, members::Members::shutdown);
                     }
                     self.kill(place);
                     if !self.is_healed {
@@ -256,6 +287,40 @@ impl World {
                 }
             }
         }
+    }
+
+    fn timer(&mut self, place: usize, id: NodeId) {
+        let now = self.time(place);
+        let Some(node) = self.node_if(place, id) else { return };
+        node.timer_ms = u64::MAX;
+        if node.machine.is_some() {
+            self.tell(place, |members, now| members.handle_timeout(now));
+        }
+        if let Some(node) = self.node_if(place, id) {
+            node.logs.handle_timeout(now);
+            self.drain(place);
+        }
+    }
+
+    /// Until when an event has to wait, since the process that it is for stands still.
+    fn stalled_until(&self, event: &Event) -> Option<u64> {
+        let place = match event {
+            _ if self.stalled.is_empty() => return None,
+            Event::Timer { place, .. } => *place,
+            Event::Comes(at) => self.network.end(*at)?.host,
+            Event::Knock(dial) | Event::Answered { dial, .. } | Event::NotDialled { dial, .. } => dial.place,
+            Event::Act(number) => match self.shape.actions[*number].1 {
+                Action::Publish(place, ..) | Action::Drain(place) | Action::Stop(place) => place,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        self.stalled.get(&place).copied()
+    }
+
+    /// What a node's clock shows; that of the world where there is none.
+    fn time(&self, place: usize) -> u64 {
+        self.nodes[place].as_ref().map_or(self.now, |node| node.clock.shows(self.now))
     }
 
     fn node_if(&mut self, place: usize, id: NodeId) -> Option<&mut Node> {
@@ -285,18 +350,42 @@ impl World {
             part_bytes: self.shape.part_bytes,
             window: self.shape.window,
         };
-        let mut logs = Logs::new(id, self.rng.bits(), config, self.now);
+        let clock = if self.setup.class.has_machine() { self.new_clock() } else { Clock::default() };
+        let now = clock.shows(self.now);
+        let mut logs = Logs::new(id, self.rng.bits(), config, now);
         plant(&mut logs, self.setup.fault);
         let members = Members::new(id, place, self.now, has_seeds);
+        let machine = self.setup.class.has_machine().then(|| self.machine(place, id, now));
         self.note(|_| format!("## node {place} starts as {id}"));
-        self.nodes[place] = Some(Node { id, logs, members, view: None, timer_ms: u64::MAX, has_left: false });
-        self.view(place);
+        let node =
+            Node { id, logs, members, machine, clock, view: None, timer_ms: u64::MAX, has_left: false };
+        self.nodes[place] = Some(node);
+        if self.setup.class.has_machine() {
+            self.hosts_down.remove(&place);
+            self.tell(place, |members, now| members.handle_timeout(now));
+        } else {
+            self.view(place);
+        }
+    }
+
+    fn new_clock(&mut self) -> Clock {
+        let shows = self.rng.pick(&[0, 1_000, 1 << 40]);
+        let fast = self.rng.pick(&[-20_000, -100, 0, 100, 20_000]);
+        Clock::new(self.now, shows, fast)
     }
 
     fn start_again(&mut self, place: usize) {
         if self.nodes[place].is_none() {
             let has_seeds = !self.alive().is_empty();
+            if self.shape.is_moving && self.rng.percent(50) {
+                let free = self.hosts.free();
+                let address = self.rng.pick(&free);
+                self.hosts.move_to(place, address);
+            }
             self.start(place, has_seeds);
+            if self.setup.class.has_machine() {
+                return;
+            }
             let id = self.nodes[place].as_ref().expect("it has started").id;
             self.boot(place, id);
         }
@@ -320,7 +409,13 @@ impl World {
     fn kill(&mut self, place: usize) {
         let Some(node) = self.nodes[place].take() else { return };
         self.note(|_| format!("## node {place} is gone"));
-        if !node.has_left && self.rng.percent(50) {
+        if node.machine.is_some() {
+            let is_heard = node.has_left || !self.shape.is_slow_to_notice;
+            if !is_heard {
+                self.hosts_down.insert(place);
+            }
+            self.cut_off(place, node.id, is_heard, !node.has_left);
+        } else if !node.has_left && self.rng.percent(50) {
             // What it has sent and nobody has got yet goes with it.
             self.lost_with
                 .extend(node.members.known.values().filter_map(|known| Some((place, known.session?))));
@@ -328,7 +423,7 @@ impl World {
         self.oracle.stats.taken += node.logs.counters().taken;
         self.oracle.stats.fetches += node.logs.counters().fetches;
         self.kills += 1;
-        for other in self.alive() {
+        for other in self.alive().into_iter().filter(|_| node.machine.is_none()) {
             let session = self.nodes[other].as_ref().and_then(|other| other.members.session(node.id));
             if let Some(session) = session
                 && !self.blocked.contains(&(place, other))
@@ -347,10 +442,10 @@ impl World {
         }
     }
 
-    /// Tells a node who is there, if that has changed.
+    /// Tells a node who is there, if that has changed and no machine does it.
     fn view(&mut self, place: usize) {
         let now = self.now;
-        let Some(node) = &mut self.nodes[place] else { return };
+        let Some(node) = self.nodes[place].as_mut().filter(|node| node.machine.is_none()) else { return };
         let view = node.members.view(now);
         if node.view.as_ref() != Some(&view) {
             node.logs.handle_view(&view, now);
@@ -364,7 +459,6 @@ impl World {
         while let Some(output) = self.nodes[place].as_mut().and_then(|node| node.logs.poll_output()) {
             self.output(place, output);
         }
-        let now = self.now;
         let Some(node) = &mut self.nodes[place] else { return };
         for (topic, name) in TOPICS.iter().enumerate().take(self.shape.topics) {
             let Some(look) = node.logs.inspect(name) else { continue };
@@ -373,7 +467,17 @@ impl World {
                 self.oracle.has_stamped(topic, node.id, segment, look.outline.top);
             }
         }
-        if let Some(at) = node.logs.poll_timeout().map(|at| at.max(now)).filter(|at| *at < node.timer_ms) {
+        self.arm(place);
+    }
+
+    /// The next timer of a node.
+    fn arm(&mut self, place: usize) {
+        let now = self.now;
+        let Some(node) = &mut self.nodes[place] else { return };
+        let members = node.machine.as_ref().and_then(|machine| machine.members.poll_timeout());
+        let wanted = node.logs.poll_timeout().into_iter().chain(members).min();
+        let at = wanted.map(|wanted| node.clock.when(wanted).max(now));
+        if let Some(at) = at.filter(|at| *at < node.timer_ms) {
             node.timer_ms = at;
             let id = node.id;
             self.at(at, Event::Timer { place, id });
@@ -383,8 +487,14 @@ impl World {
     fn output(&mut self, place: usize, output: Output) {
         match output {
             Output::Send { to, session, kind, topic, payload } => {
-                let known = self.nodes[place].as_ref().and_then(|node| node.members.known.get(&to));
-                let Some(to) = known.map(|known| known.place) else { return };
+                let has_machine = self.setup.class.has_machine();
+                let host = if has_machine {
+                    self.host_of(place, session)
+                } else {
+                    let known = self.nodes[place].as_ref().and_then(|node| node.members.known.get(&to));
+                    known.map(|known| known.place)
+                };
+                let Some(to) = host else { return };
                 self.oracle.stats.frames += 1;
                 if Logs::may_drop(kind)
                     && self.rng.percent(60)
@@ -394,7 +504,11 @@ impl World {
                     self.note(|_| format!("{place} -> {to}  lost: {kind:?} {topic}"));
                     return;
                 }
-                self.send(place, to, session, Said::Log { kind, topic, payload });
+                if has_machine {
+                    self.give_log(place, session, Parcel::Log(kind, topic, payload));
+                } else {
+                    self.send(place, to, session, Said::Log { kind, topic, payload });
+                }
             }
             Output::Deliver { topic, run } => {
                 let number = number_of(&topic);

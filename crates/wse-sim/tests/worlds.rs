@@ -34,6 +34,16 @@ fn promises_hold_while_all_nodes_are_restarted_one_after_the_other() {
 }
 
 #[test]
+fn promises_hold_with_the_machine_of_members_over_crashes_moves_and_restarts() {
+    hold(Class::M);
+}
+
+#[test]
+fn promises_hold_with_the_machine_of_members_over_partitions() {
+    hold(Class::N);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     for class in Class::ALL {
         let once = run(&Setup { trace: true, ..setup(7, class) });

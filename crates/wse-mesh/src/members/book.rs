@@ -35,6 +35,8 @@ pub(super) struct Target {
     next_ms: u64,
     /// It leads to this node, up to then.
     mine_until_ms: u64,
+    /// A node with which this one can't speak was found there: that somebody else can is no reason to dial it.
+    is_refused: bool,
 }
 
 impl Target {
@@ -60,16 +62,26 @@ impl Book {
         self.targets.entry(address.clone()).or_default().configured = true;
     }
 
-    /// Somebody is there, or is told to be.
+    /// Somebody is there, or is told to be. What was found there before says nothing of another.
     pub(super) fn put(&mut self, address: &Address, id: NodeId) {
         let target = self.targets.entry(address.clone()).or_default();
+        if target.id != Some(id) {
+            (target.tries, target.next_ms, target.is_refused) = (0, 0, false);
+        }
         (target.id, target.is_given_up) = (Some(id), false);
     }
 
     /// Whoever is found at a known address.
     pub(super) fn found(&mut self, address: &Address, id: NodeId) {
         if let Some(target) = self.targets.get_mut(address) {
-            target.id = Some(id);
+            (target.id, target.is_refused) = (Some(id), false);
+        }
+    }
+
+    /// Whoever is found at a known address is refused: it is dialled by its backoff alone, until another node is told to be there.
+    pub(super) fn refused(&mut self, address: &Address) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.is_refused = true;
         }
     }
 
@@ -130,7 +142,7 @@ impl Book {
 
     /// There is reason to hope: the backoff begins anew, and the next dial is not later than `at_ms`.
     pub(super) fn hope(&mut self, address: &Address, at_ms: u64) {
-        if let Some(target) = self.targets.get_mut(address) {
+        if let Some(target) = self.targets.get_mut(address).filter(|target| !target.is_refused) {
             target.tries = 0;
             target.next_ms = target.next_ms.min(at_ms);
         }

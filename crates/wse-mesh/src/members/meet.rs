@@ -161,6 +161,9 @@ impl Members {
         let (place, subject) = (self.links[&session].place(), self.links[&session].subject());
         let text = format!("the node at {place} {what}: refused");
         self.note_once(Level::Warn, &format!("foreign {subject}"), text);
+        if let Some(address) = self.links[&session].dialled.clone() {
+            self.book.refused(&address);
+        }
         self.close(session, Why::Foreign);
     }
 

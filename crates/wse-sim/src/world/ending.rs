@@ -6,7 +6,6 @@ use wse_core::history::Position;
 
 use super::{TOPICS, World};
 use crate::clients::publication;
-use crate::schedule::Class;
 
 impl World {
     pub(super) fn finish(&mut self) {
@@ -18,6 +17,7 @@ impl World {
             self.oracle.stats.taken += counters.taken;
             self.oracle.stats.fetches += counters.fetches;
         }
+        self.check_whole();
         for topic in 0..self.shape.topics {
             self.finish_topic(topic);
         }
@@ -73,7 +73,7 @@ impl World {
     pub(super) fn check_log(&mut self, topic: usize, log: &BTreeMap<u64, u64>, floor: u64) {
         let name = TOPICS[topic];
         let once: BTreeSet<u64> = log.values().copied().collect();
-        let is_whole = self.setup.class != Class::P;
+        let is_whole = !self.setup.class.is_parted();
         if once.len() != log.len() && is_whole {
             self.oracle.broken(format!("G2 {name}: a publication is twice in the log {:?}", log.values()));
         }

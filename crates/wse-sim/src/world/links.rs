@@ -187,6 +187,10 @@ impl World {
     }
 
     pub(super) fn unblock(&mut self, pairs: &BTreeSet<(usize, usize)>) {
+        if self.setup.class.has_machine() {
+            self.flow(pairs);
+            return;
+        }
         for pair in pairs {
             self.blocked.remove(pair);
             for (session, said) in self.held.remove(pair).unwrap_or_default() {
@@ -198,10 +202,16 @@ impl World {
     }
 
     pub(super) fn tell_congested(&mut self, from: usize, to: usize) {
-        let now = self.now;
+        let now = self.time(from);
+        let Some(node) = &self.nodes[from] else { return };
+        let peer = if node.machine.is_some() {
+            self.peer_at(from, to)
+        } else {
+            let mut known = node.members.known.iter();
+            known.find(|(_, known)| known.place == to && known.session.is_some()).map(|(id, _)| *id)
+        };
         let Some(node) = &mut self.nodes[from] else { return };
-        let peer = node.members.known.iter().find(|(_, known)| known.place == to && known.session.is_some());
-        if let Some((&peer, _)) = peer {
+        if let Some(peer) = peer {
             self.oracle.stats.congested += 1;
             node.logs.handle_congested(peer, now);
             self.note(|_| format!("## the queue from {from} to {to} has overflowed"));

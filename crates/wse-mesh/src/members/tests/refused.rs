@@ -76,6 +76,63 @@ fn the_next_version_and_the_one_before_get_along() {
     }
 }
 
+/// The dials that a minute of news of a node brings, once every second, where whoever listens at its address is refused.
+fn dials_in_a_minute_of_news(seeds: &[&str]) -> usize {
+    let mut config = config();
+    config.seeds = seeds.iter().map(|seed| address(seed)).collect();
+    let mut node = Node::new(config);
+    let teller = node.link(LOW);
+    let told = entry(HIGH, Told::Alive, 0);
+    let mut foreign = hello(HIGH, 7);
+    foreign.versions = Versions { oldest: 3, newest: 4 };
+    let mut dials = 0;
+    for _ in 0..60 {
+        node.tell(teller, Kind::PeerList, &encode_lists(std::slice::from_ref(&told), 30_000)[0]);
+        for _ in 0..10 {
+            for address in node.dials() {
+                assert_eq!(Some(&address[..]), told.address.as_ref().map(Address::as_str));
+                let session = node.dialled(&self::address(&address));
+                node.tell(session, Kind::Hello, &foreign.encode());
+                dials += 1;
+            }
+            node.pass(100, &[teller]);
+        }
+    }
+    dials
+}
+
+#[test]
+fn news_of_a_node_that_was_refused_does_not_make_it_dialled_sooner() {
+    let place = hello(HIGH, 0).address.unwrap();
+    // Waits of 50 to 100 ms at first and twice as long each time: seven are the most in a minute, and the eighth may have begun.
+    let told = dials_in_a_minute_of_news(&[]);
+    assert!((8..=11).contains(&told), "{told}");
+    // An address that the operator gave is tried each two seconds at the latest, each second at the most.
+    let configured = dials_in_a_minute_of_news(&[place.as_str()]);
+    assert!((30..=66).contains(&configured), "{configured}");
+}
+
+#[test]
+fn another_node_at_the_address_of_one_that_was_refused_is_dialled_as_if_nobody_had_been_there() {
+    let mut node = Node::new(config());
+    let teller = node.link(LOW);
+    let place = hello(HIGH, 0).address.unwrap();
+    let mut foreign = hello(HIGH, 7);
+    foreign.versions = Versions { oldest: 3, newest: 4 };
+    node.tell(teller, Kind::PeerAnnounce, &entry(HIGH, Told::Alive, 0).encode());
+    for _ in 0..6 {
+        node.pass(10_000, &[teller]);
+        for address in node.dials() {
+            let session = node.dialled(&self::address(&address));
+            node.tell(session, Kind::Hello, &foreign.encode());
+        }
+    }
+    node.said();
+    let upgraded = Entry { id: NodeId(901), address: Some(place.clone()), ..entry(HIGH, Told::Alive, 0) };
+    node.tell(teller, Kind::PeerList, &encode_lists(&[upgraded], 30_000)[0]);
+    assert_eq!(node.dials(), [place.as_str()]);
+}
+
 #[test]
 fn a_node_that_meets_itself_closes_the_link_without_a_word_and_leaves_the_address_alone() {
     let mut config = config();
