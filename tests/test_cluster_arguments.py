@@ -135,16 +135,6 @@ def test_a_server_is_connected_after_its_start_and_once() -> None:
         attempt(server, {})
 
 
-def test_topics_with_history_are_for_one_node_yet(server_factory: Factory) -> None:
-    running = server_factory(recovery_enabled=True)
-    with pytest.raises(NotImplementedError, match="recovery_enabled"):
-        attempt(running.server, {})
-    assert running.server.cluster_identity() is None
-    client = running.subscriber("t")
-    assert running.server.broadcast("t", "{}") is not None
-    assert client.receive_json()["o"] == 1
-
-
 def test_tuples_and_positions_are_as_good_as_lists_and_names(server_factory: Factory) -> None:
     first, second = server_factory().server, server_factory().server
     seed = join(first)

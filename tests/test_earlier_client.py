@@ -65,6 +65,9 @@ def subscribed(running: Running, topic: str, count: int = 1) -> None:
     wait_until(
         lambda: running.server.get_topic_subscriber_count(topic) == count, f"{count} subscribed to {topic}"
     )
+    # Answered only when the commands that are being obeyed are through: the one that was counted is in force.
+    for conn_id in running.server.get_connections():
+        running.server.get_connection_info(conn_id)
 
 
 def publish(running: Running, topic: str, *numbers: int) -> None:
