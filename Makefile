@@ -77,6 +77,10 @@ wheel: $(RELEASE_VENV)/.ready ## the abi3 wheel for users, in build/wheels
 	PYO3_PYTHON=$(RELEASE_VENV)/bin/python $(RELEASE_VENV)/bin/maturin build --release --locked --out $(WHEELS) \
 	    --interpreter $(RELEASE_VENV)/bin/python
 
+.PHONY: wheel-client
+wheel-client: $(VENV)/.ready ## the pure Python wheel of the client, in build/client
+	cd python/wse_client && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/client
+
 .PHONY: build-release
 build-release: wheel ## the wheel, installed in .venv-release
 	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl

@@ -86,7 +86,7 @@ def test_a_changed_default_reaches_every_reader(repository: Path, copy: Path) ->
     assert set(done.stdout.split()) - {"stale:"} == {
         "crates/wse-core/src/options/generated.rs",
         "docs/reference/options.md",
-            "python/wse_server/_native.pyi",
+        "python/wse_server/_native.pyi",
         "python/wse_server/options.py",
     }
 

@@ -33,6 +33,7 @@ class Proxy:
         self.done = dict.fromkeys(MOODS, 0)
         """How often each mood was in effect."""
         self._random = Random(seed)  # noqa: S311 - no secret
+        self._deck: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._sockets: set[socket.socket] = set()
 
@@ -95,7 +96,7 @@ class Proxy:
     async def _change_moods(self, line: Line) -> None:
         """Decides what the line does, piece after piece of its life; returns when it is to end."""
         while True:
-            mood = "pass" if self.is_calm else self._random.choice(MOODS)
+            mood = "pass" if self.is_calm else self._next_mood()
             length = self._random.expovariate(4.0)
             self.done[mood] += 1
             line.set(mood)
@@ -103,6 +104,12 @@ class Proxy:
                 line.is_reset = mood == "reset"
                 return
             await asyncio.sleep(min(length, 1.5))
+
+    def _next_mood(self) -> str:
+        """Draws from a deck with all moods in it: none of them is away for long."""
+        if not self._deck:
+            self._deck = self._random.sample(MOODS, len(MOODS))
+        return self._deck.pop()
 
     async def _way(self, source: socket.socket, target: socket.socket, line: Line) -> None:
         """Carries one direction until it ends."""
