@@ -77,6 +77,10 @@ wheel: $(RELEASE_VENV)/.ready ## the abi3 wheel for users, in build/wheels
 	PYO3_PYTHON=$(RELEASE_VENV)/bin/python $(RELEASE_VENV)/bin/maturin build --release --locked --out $(WHEELS) \
 	    --interpreter $(RELEASE_VENV)/bin/python
 
+.PHONY: wheel-client
+wheel-client: $(VENV)/.ready ## the pure Python wheel of the client, in build/client
+	cd python/wse_client && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/client
+
 .PHONY: build-release
 build-release: wheel ## the wheel, installed in .venv-release
 	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl
@@ -124,6 +128,9 @@ recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (200
 partitions: $(VENV)/.ready ## a network of namespaces cut, reset and healed, each trouble that repeats for MINUTES (10); needs root
 	WSE_PARTITIONS_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest tests/test_cluster_partitions.py -v \
 	    --timeout $$(($(MINUTES) * 60 + 120)) $(ARGS)
+.PHONY: client-storm
+client-storm: $(VENV)/.ready ## the client behind a network that cuts, stalls, trickles and resets, for MINUTES (10)
+	WSE_STORM_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/client/test_storm.py -s $(ARGS)
 
 .PHONY: sim
 sim: ## worlds of nodes in trouble, as seeds decide (SEEDS=0..30000, JOBS=2, ARGS="--class P")

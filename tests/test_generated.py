@@ -17,6 +17,8 @@ GENERATED = [
     "crates/wse-py/src/options/generated.rs",
     "docs/reference/codes.md",
     "docs/reference/options.md",
+    "python/wse_client/_version.py",
+    "python/wse_client/codes.py",
     "python/wse_server/_native.pyi",
     "python/wse_server/codes.py",
     "python/wse_server/options.py",
@@ -32,7 +34,7 @@ def generate(repository: Path, *arguments: str) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def copy(repository: Path, tmp_path: Path) -> Path:
     """The declarations and what is generated from them, in a place where they may be changed."""
-    for path in ["spec/options.toml", "spec/codes.toml", "rustfmt.toml", *GENERATED]:
+    for path in ["Cargo.toml", "spec/options.toml", "spec/codes.toml", "rustfmt.toml", *GENERATED]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(repository / path, tmp_path / path)
     return tmp_path

@@ -17,7 +17,7 @@ def python_blocks(document: Path) -> list[str]:
 
 @pytest.fixture
 def example(repository: Path) -> str:
-    (block,) = python_blocks(repository / "README.md")
+    block, _ = python_blocks(repository / "README.md")
     return block
 
 

@@ -20,7 +20,7 @@ import sys
 import threading
 from typing import Any
 
-from wse_client import (  # type: ignore[import-not-found]
+from wse_client import (  # type: ignore[attr-defined] # the package of that release
     AsyncWSEClient,
     ReconnectConfig,
     SyncWSEClient,

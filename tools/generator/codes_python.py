@@ -6,7 +6,8 @@ from . import python_text
 from .codes import SOURCE, Close, Codes, Error
 from .header import notice
 
-PATH = "python/wse_server/codes.py"
+PATHS = ("python/wse_server/codes.py", "python/wse_client/codes.py")
+"""The server and the client are installed one without the other, so each has the table."""
 
 RECONNECT = {"no": "NEVER", "yes": "BACKOFF", "new token": "NEW_TOKEN"}
 
@@ -86,7 +87,7 @@ class CloseInfo:
 
 
 def module(codes: Codes) -> str:
-    """The module `wse_server.codes`."""
+    """The modules `wse_server.codes` and `wse_client.codes`."""
     backoff = codes.backoff
     unknown = Close(
         code=0,

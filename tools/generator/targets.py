@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import (
+    client_version,
     codes,
     codes_markdown,
     codes_python,
@@ -21,6 +22,7 @@ def all_files(root: Path) -> dict[str, str]:
     """Every generated file: its path below the root and what it should hold."""
     declared = options.load(root)
     table = codes.load(root)
+    python_codes = codes_python.module(table)
     return {
         options_rust.CORE: rustfmt(root, options_rust.core(declared)),
         options_rust.BINDING: rustfmt(root, options_rust.binding(declared)),
@@ -28,6 +30,7 @@ def all_files(root: Path) -> dict[str, str]:
         options_python.STUB: options_python.stub(root, declared),
         options_markdown.PATH: options_markdown.page(declared),
         codes_rust.PATH: rustfmt(root, codes_rust.text(table)),
-        codes_python.PATH: codes_python.module(table),
+        **dict.fromkeys(codes_python.PATHS, python_codes),
+        client_version.PATH: client_version.module(root),
         codes_markdown.PATH: codes_markdown.page(table),
     }
