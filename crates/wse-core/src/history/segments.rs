@@ -52,12 +52,13 @@ impl Segments {
 
     /// The position of the message with an offset, or of whoever has everything up to it: `None` if it is older than what is remembered.
     pub(super) fn at(&self, offset: u64) -> Option<Position> {
-        let epoch = if offset.saturating_add(1) >= self.first && (offset >= self.first || self.older.is_empty()) {
-            self.epoch
-        } else {
-            let at = self.older.partition_point(|(_, first)| *first <= offset.max(1));
-            self.older[at.checked_sub(1)?].0
-        };
+        let epoch =
+            if offset.saturating_add(1) >= self.first && (offset >= self.first || self.older.is_empty()) {
+                self.epoch
+            } else {
+                let at = self.older.partition_point(|(_, first)| *first <= offset.max(1));
+                self.older[at.checked_sub(1)?].0
+            };
         Some(Position { epoch, offset })
     }
 
