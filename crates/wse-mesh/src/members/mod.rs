@@ -237,13 +237,13 @@ impl Members {
         self.settle();
     }
 
-    /// This node goes now: everybody is told that its memory is gone, and all links are closed. Nothing is asked of it any more.
+    /// This node goes now: everybody is told that its memory is gone, and all links are closed. Nothing is asked of it any more. One that
+    /// was still looking for its seeds stays so: with nobody left to ask it must not act alone in its last moment.
     pub fn shutdown(&mut self, now_ms: u64) {
         self.advance(now_ms);
         if !self.is_shut {
             self.leaving = true;
             self.is_view_stale = true;
-            self.joining_until_ms = None;
             let sessions: Vec<Session> = self.links.keys().copied().collect();
             for session in sessions {
                 // One that is closed may take others with it.

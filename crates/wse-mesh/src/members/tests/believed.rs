@@ -2,6 +2,17 @@
 
 use super::*;
 
+#[test]
+fn a_node_that_shuts_down_before_it_has_found_anybody_does_not_act_alone() {
+    let mut config = config();
+    config.seeds = vec![address("seed:1")];
+    let mut node = Node::new(config);
+    assert!(node.members.view().joining);
+    node.members.shutdown(node.now);
+    assert!(node.members.view().joining && node.members.view().leaving);
+    assert_eq!(node.members.poll_timeout(), None);
+}
+
 /// A node that is linked with `LOW`, and for which `HIGH` has died.
 fn bereft(death: impl Fn(&mut Node, Session)) -> (Node, Session) {
     let mut node = Node::new(config());
