@@ -166,6 +166,11 @@ impl Desk {
         ticket
     }
 
+    /// Nothing was published under a ticket.
+    pub(super) fn forget_ticket(&self, ticket: u64) {
+        self.tickets.lock().remove(&ticket);
+    }
+
     /// Waits until what a ticket is for is stored; `None` if that took too long. The ticket is used up.
     pub(super) fn wait_until_stored(&self, ticket: u64, timeout: Duration) -> Option<StoredAt> {
         let deadline = Instant::now() + timeout;

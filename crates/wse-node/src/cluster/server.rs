@@ -100,7 +100,10 @@ impl Server {
             return Ok(None);
         }
         let ticket = cluster.desk.ticket();
-        shared.publish_at_desk(&cluster.desk, topic, texts, Some(ticket))?;
+        if let Err(error) = shared.publish_at_desk(&cluster.desk, topic, texts, Some(ticket)) {
+            cluster.desk.forget_ticket(ticket);
+            return Err(error.into());
+        }
         cluster.desk.wait_until_stored(ticket, timeout).map(Some).ok_or(NotStored::Timeout(timeout))
     }
 
