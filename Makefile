@@ -128,6 +128,7 @@ recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (200
 partitions: $(VENV)/.ready ## a network of namespaces cut, reset and healed, each trouble that repeats for MINUTES (10); needs root
 	WSE_PARTITIONS_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest tests/test_cluster_partitions.py -v \
 	    --timeout $$(($(MINUTES) * 60 + 120)) $(ARGS)
+
 .PHONY: client-storm
 client-storm: $(VENV)/.ready ## the client behind a network that cuts, stalls, trickles and resets, for MINUTES (10)
 	WSE_STORM_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/client/test_storm.py -s $(ARGS)

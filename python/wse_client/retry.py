@@ -7,10 +7,12 @@ from random import Random
 
 from .codes import BACKOFF_FACTOR, BACKOFF_MAX_MS, CloseCode, Reconnect, close_info
 
-__all__ = ["ELSEWHERE", "Retry"]
+__all__ = ["ELSEWHERE", "REFUSALS", "Retry"]
 
 ELSEWHERE = frozenset({CloseCode.DRAIN, CloseCode.SERVICE_RESTART})
 """Closes after which another server is the better choice."""
+REFUSALS = frozenset({400, 403, 404, 405, 410, 426, 431})
+"""Statuses of an upgrade that the next attempt would get as well."""
 
 
 class Retry:

@@ -25,7 +25,7 @@ from .link import Link, Pulse
 from .messages import Message, Position
 from .options import Options
 from .outbox import Outbox, Publication
-from .retry import Retry
+from .retry import REFUSALS, Retry
 from .tokens import Tokens
 from .wire import Content, Wire, WireError, with_format
 from .words import hear
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-REFUSALS = frozenset({400, 403, 404, 405, 410, 426, 431})
-"""Statuses of an upgrade that the next attempt would get as well."""
 TOKEN_AGAIN = 5.0
 """Seconds after which a token provider that failed is asked again on a live connection."""
 

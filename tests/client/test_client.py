@@ -106,6 +106,7 @@ def test_a_subscription_that_nobody_holds_ends(serving: Factory) -> None:
             await asyncio.to_thread(
                 wait_until, lambda: server.server.get_topic_subscriber_count("prices") == 0, "unsubscribed"
             )
+            assert client.is_connected
 
     run(scenario())
 
