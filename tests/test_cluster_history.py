@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from nodes import NodeProcess, join, mesh, wait_until_whole
+from nodes import NodeProcess, address, join, mesh, wait_until_whole
 from support import Peer, Running, dial, wait_until
 from wse_server import Position
 
@@ -271,6 +271,27 @@ def test_a_home_that_stops_hands_its_topics_over(server_factory: Factory) -> Non
         peer, answer = recover(nodes[0], firsts[topic], topic)
         assert answer["recovered"], (topic, answer)
         assert numbers(peer, 8) == list(range(1, 9))
+
+
+def test_who_stands_where_an_epoch_ended_recovers_at_any_node(server_factory: Factory) -> None:
+    nodes = mesh(server_factory, 3, **HISTORY)
+    topics = [f"t{at}" for at in range(12)]
+    ends = {topic: publish(nodes[0], range(5), topic) for topic in topics}
+    heard = {topic: nodes[1].subscriber(topic) for topic in topics[::2]}
+    nodes[2].server.stop()
+    wait_until(lambda: nodes[0].server.cluster_peers_count() == 1, "the node that stopped is gone")
+    for topic in topics:
+        publish(nodes[0], range(5, 7), topic)
+    late = server_factory(**HISTORY)
+    join(late.server, address(nodes[0].server))
+    wait_until_whole([node.server for node in (*nodes[:2], late)])
+    for node in (*nodes[:2], late):
+        for topic in topics:
+            peer, answer = recover(node, ends[topic], topic)
+            assert (answer["recovered"], answer["count"]) == (True, 2), (topic, answer)
+            assert numbers(peer, 2) == [5, 6]
+    for peer in heard.values():
+        assert numbers(peer, 2) == [5, 6]
 
 
 # ---- Trouble ----

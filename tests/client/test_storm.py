@@ -269,10 +269,10 @@ def test_at_another_node_of_a_cluster_a_reader_goes_on(serving: Factory, how: st
                 assert (await asyncio.wait_for(connected.get(), 30)).url == other.url
                 await asyncio.wait(reading, timeout=0.5)
             await publisher.end(other, reading)
-        # Most topics are recovered. Of one that is not the gap has to tell the truth, which `judge` looks at.
+        # Every topic is recovered at the other node, whoever is its home then.
         count, told = publisher.judge(heard, began)
         print(f"{count} read, {told} gaps")
-        assert told <= len(TOPICS)
+        assert told == 0
         assert count > 50
 
     run(scenario(), PATIENT)

@@ -175,6 +175,15 @@ impl Log {
         }
     }
 
+    /// Whoever stands at a position just before the first message kept can go on from there, though another epoch numbered what they have.
+    pub fn reach_back_to(&mut self, position: Position) {
+        if position.offset == self.begins_after() && !self.segments.contains(position, self.top) {
+            self.cost -= self.segments.cost();
+            self.segments.put_before(position.epoch, position.offset + 1);
+            self.cost += self.segments.cost();
+        }
+    }
+
     /// Gives back the memory of messages that are too many or too old.
     pub fn forget(&mut self, now_ms: u64, limits: &Limits) {
         let floor = self.floor(now_ms, limits);

@@ -28,9 +28,8 @@ impl Segments {
 
     /// From this offset on another epoch numbers.
     pub(super) fn turn(&mut self, epoch: Epoch, first: u64) {
-        if self.first < first {
-            self.older.push((self.epoch, self.first));
-        }
+        // One that numbered nothing stays too: somebody may stand where it ended.
+        self.older.push((self.epoch, self.first));
         (self.epoch, self.first) = (epoch, first);
         if self.older.len() >= MOST {
             self.older.remove(0);
@@ -56,8 +55,13 @@ impl Segments {
             if offset.saturating_add(1) >= self.first && (offset >= self.first || self.older.is_empty()) {
                 self.epoch
             } else {
-                let at = self.older.partition_point(|(_, first)| *first <= offset.max(1));
-                self.older[at.checked_sub(1)?].0
+                let at = self.older.partition_point(|(_, first)| *first <= offset);
+                // Or it is just before the first message of the oldest.
+                let oldest = || self.older.first().filter(|(_, first)| *first == offset.saturating_add(1));
+                match at.checked_sub(1) {
+                    Some(at) => self.older[at].0,
+                    None => oldest()?.0,
+                }
             };
         Some(Position { epoch, offset })
     }
@@ -126,11 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_numbered_nothing_leaves_no_trace() {
+    fn whoever_stands_where_an_epoch_ended_is_known() {
         let position = |epoch, offset| Position { epoch: Epoch::new(epoch), offset };
         let mut segments = Segments::after(position(1, 0));
         segments.turn(Epoch::new(2), 1);
-        assert!(!segments.contains(position(1, 0), 0) && segments.contains(position(2, 0), 0));
+        assert!(segments.contains(position(1, 0), 0) && segments.contains(position(2, 0), 0));
+        let mut later = Segments::after(position(2, 9));
+        assert!(!later.contains(position(1, 9), 9));
+        later.put_before(Epoch::new(1), 10);
+        assert!(later.contains(position(1, 9), 9) && !later.contains(position(1, 8), 9));
+        assert_eq!(later.at(8), None);
         (3..40).for_each(|number| segments.turn(Epoch::new(number), u64::from(number)));
         assert!(!segments.contains(position(3, 3), 50), "it is long ago");
         assert!(segments.contains(position(38, 38), 50));

@@ -87,8 +87,8 @@ impl Histories {
         stamping.prefix = StampPrefix::new(&history.topic, stamping.log.position());
     }
 
-    /// Keeps what is older than what is kept, as far as it goes on to that.
-    pub(crate) fn put_before(&self, topic: &str, runs: &[Run]) {
+    /// Keeps what is older than what is kept, as far as it goes on to that. `from` is a position from which it goes on, if there is one.
+    pub(crate) fn put_before(&self, topic: &str, from: Option<Position>, runs: &[Run]) {
         let Some(history) = self.known(topic) else { return };
         let Some(mut stamping) = self.lock(&history) else { return };
         for run in runs.iter().rev() {
@@ -103,6 +103,9 @@ impl Histories {
             self.change(&mut stamping, |stamping| {
                 stamping.log.put_before(run.epoch, run.first, frames, &self.limits);
             });
+        }
+        if let Some(from) = from {
+            self.change(&mut stamping, |stamping| stamping.log.reach_back_to(from));
         }
     }
 

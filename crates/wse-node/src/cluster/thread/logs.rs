@@ -404,7 +404,9 @@ impl Core {
             }
             (_, Some(position)) => {
                 shared.place_topic(histories, topic, position);
-                histories.put_before(topic, replay);
+                let from =
+                    if let Asked::By(wish) = asked { wish.position.filter(|_| recovered) } else { None };
+                histories.put_before(topic, from, replay);
             }
             (_, None) => {}
         }
