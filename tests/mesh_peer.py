@@ -216,10 +216,14 @@ class MeshPeer:
         host, _, port = address.rpartition(":")
         peer = cls(socket.create_connection((host, int(port)), timeout=PATIENCE))
         mine = os.urandom(32)
-        peer.send(opening.challenge(0, mine))
-        theirs = nonce_of(peer._next())
-        peer.send(opening.proof(0, mine, theirs))
-        peer._is_proven(opening, ACCEPTED, mine, theirs)
+        try:
+            peer.send(opening.challenge(0, mine))
+            theirs = nonce_of(peer._next())
+            peer.send(opening.proof(0, mine, theirs))
+            peer._is_proven(opening, ACCEPTED, mine, theirs)
+        except BaseException:
+            peer.connection.close()
+            raise
         peer._reader.start()
         return peer
 
@@ -230,10 +234,14 @@ class MeshPeer:
         accepted, _ = listener.accept()
         accepted.settimeout(PATIENCE)
         peer = cls(accepted)
-        theirs, mine = nonce_of(peer._next()), os.urandom(32)
-        peer.send(opening.challenge(ACCEPTED, mine))
-        peer._is_proven(opening, 0, theirs, mine)
-        peer.send(opening.proof(ACCEPTED, theirs, mine))
+        try:
+            theirs, mine = nonce_of(peer._next()), os.urandom(32)
+            peer.send(opening.challenge(ACCEPTED, mine))
+            peer._is_proven(opening, 0, theirs, mine)
+            peer.send(opening.proof(ACCEPTED, theirs, mine))
+        except BaseException:
+            peer.connection.close()
+            raise
         peer._reader.start()
         return peer
 
