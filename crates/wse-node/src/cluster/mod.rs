@@ -40,6 +40,7 @@ pub use letters::DeadLetter;
 pub use server::{Forwarding, NotStored};
 pub use status::{ClusterHealth, PeerStatus};
 pub use wse_link::tls::TlsFiles;
+pub use wse_mesh::log::rank::MAX_REPLICAS;
 pub use wse_mesh::view::Standing;
 
 pub(crate) use desk::Desk;

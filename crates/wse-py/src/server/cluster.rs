@@ -15,7 +15,7 @@ use crate::ending::Release as _;
 /// The port of the deployment guide.
 const DEFAULT_PORT: u16 = 9999;
 /// Copies beside the one of a topic's home, at the most.
-const MAX_REPLICAS: i64 = 63;
+const MAX_REPLICAS: i64 = wse_node::cluster::MAX_REPLICAS as i64;
 
 #[pymethods]
 impl RustWSEServer {
@@ -38,7 +38,7 @@ impl RustWSEServer {
     ///         be read on the way.
     ///     cluster_name: Nodes of another name are refused.
     ///     cluster_host: Address to listen on; None is the server's host.
-    ///     recovery_replicas: Copies of a topic's history beside the one of its home, 0 to 63. A message is delivered when all
+    ///     recovery_replicas: Copies of a topic's history beside the one of its home, 0 to 4. A message is delivered when all
     ///         of them hold it.
     ///     heartbeat_interval: Seconds between two questions whether a peer is there.
     ///     dead_after: Seconds of silence after which a peer is dead; at least twice the interval.
