@@ -73,9 +73,13 @@ class Network:
 
     Args:
         hosts: Names of the hosts. Each has an address, `address(name)`, and a file of names, `resolve`.
+        prefix: The first three numbers of the addresses.
+        first: The last number of the first host's address; the others follow.
     """
 
-    def __init__(self, *hosts: str) -> None:
+    def __init__(self, *hosts: str, prefix: str = PREFIX, first: int = 10) -> None:
+        self._prefix = prefix
+        self._first = first
         self._tag = f"wse-{os.getpid()}-{next(_numbers)}"
         self._hosts = hosts
         self._hub = f"{self._tag}-hub"
@@ -102,7 +106,7 @@ class Network:
 
     def address(self, host: str) -> str:
         """The IP address of a host."""
-        return f"{PREFIX}.{10 + self._hosts.index(host)}"
+        return f"{self._prefix}.{self._first + self._hosts.index(host)}"
 
     def resolve(self, names: dict[str, str]) -> None:
         """Tells all hosts, from now on, at which host a name is: as a change in the DNS does."""

@@ -282,12 +282,13 @@ class Program:
 
     Args:
         command: What follows `python`, for example `["-m", "wse_server.demo"]`.
+        python: The interpreter.
     """
 
-    def __init__(self, *command: str | Path) -> None:
+    def __init__(self, *command: str | Path, python: str = sys.executable) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-u", *map(str, command)],
+            [python, "-u", *map(str, command)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
