@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import presence
 import support
 
 
@@ -30,6 +31,12 @@ def server_factory() -> Iterator[Callable[..., support.Running]]:
 def running(server_factory: Callable[..., support.Running]) -> support.Running:
     """A server with default options, in drain mode."""
     return server_factory()
+
+
+@pytest.fixture
+def users(server_factory: Callable[..., support.Running]) -> support.Running:
+    """A server with presence whose clients have tokens: `presence.user` makes one."""
+    return server_factory(presence_enabled=True, jwt_secret=presence.SECRET)
 
 
 @pytest.fixture

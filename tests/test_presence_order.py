@@ -25,12 +25,6 @@ def running(server_factory: Factory) -> Running:
     return server_factory(presence_enabled=True)
 
 
-@pytest.fixture
-def users(server_factory: Factory) -> Running:
-    """A server with presence whose clients have tokens."""
-    return server_factory(presence_enabled=True, jwt_secret=SECRET)
-
-
 # ---- Order ----
 
 
