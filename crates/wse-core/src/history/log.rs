@@ -208,6 +208,18 @@ impl Log {
         self.chunks.is_empty()
     }
 
+    /// Whether all messages after a position are kept.
+    ///
+    /// # Errors
+    /// [`NotRecovered`], but never that they are too many.
+    pub fn reaches(&self, position: Position, now_ms: u64, limits: &Limits) -> Result<(), NotRecovered> {
+        if !self.segments.contains(position, self.top) {
+            let is_ahead = position.epoch == self.segments.epoch() && position.offset > self.top;
+            return Err(if is_ahead { NotRecovered::Ahead } else { NotRecovered::UnknownEpoch });
+        }
+        if position.offset < self.floor(now_ms, limits) { Err(NotRecovered::Gone) } else { Ok(()) }
+    }
+
     /// The messages after a position, at most `max` of them and at most `max_bytes` bytes.
     ///
     /// # Errors
@@ -220,13 +232,7 @@ impl Log {
         max: u64,
         max_bytes: usize,
     ) -> Result<Replay, NotRecovered> {
-        if !self.segments.contains(position, self.top) {
-            let is_ahead = position.epoch == self.segments.epoch() && position.offset > self.top;
-            return Err(if is_ahead { NotRecovered::Ahead } else { NotRecovered::UnknownEpoch });
-        }
-        if position.offset < self.floor(now_ms, limits) {
-            return Err(NotRecovered::Gone);
-        }
+        self.reaches(position, now_ms, limits)?;
         let messages = self.top - position.offset;
         if messages > max {
             return Err(NotRecovered::TooMany);

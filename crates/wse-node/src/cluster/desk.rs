@@ -102,6 +102,8 @@ pub(crate) struct Desk {
     next_ticket: AtomicU64,
     /// The cluster's thread takes nothing any more.
     closed: AtomicBool,
+    /// Publications that came after that: they are lost.
+    refused: AtomicU64,
     pub(super) status: Mutex<LogStatus>,
     news: Arc<Notify>,
 }
@@ -117,6 +119,7 @@ impl Desk {
             stored: Condvar::new(),
             next_ticket: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
             status: Mutex::default(),
             news,
         }
@@ -139,20 +142,24 @@ impl Desk {
         }
     }
 
-    /// Leaves publications of one topic, in order, whether there is room or not. With a ticket it is told when the last of them is stored.
+    /// Leaves publications of one topic, in order, whether there is room or not. With a ticket it is told when the last of them is stored. They are
+    /// counted and lost if the cluster's thread has ended.
     pub(crate) fn publish(&self, topic: &str, texts: &[&str], ticket: Option<u64>) {
-        let message = |text: &&str| (Message::from(text.as_bytes()), None);
+        let Some((last, before)) = texts.split_last() else { return };
+        let message = |text: &str, ticket| (Message::from(text.as_bytes()), ticket);
         let mut outbox = self.outbox.lock();
+        if self.closed.load(Relaxed) {
+            self.refused.fetch_add(texts.len() as u64, Relaxed);
+            return;
+        }
         let is_first = outbox.batches.is_empty();
         outbox.bytes += texts.iter().map(|text| text.len() + OVERHEAD).sum::<usize>();
         if outbox.batches.last().is_none_or(|last| &*last.topic != topic) {
             outbox.batches.push(Batch { topic: topic.into(), messages: Vec::with_capacity(texts.len()) });
         }
         let messages = &mut outbox.batches.last_mut().expect("one was just added").messages;
-        messages.extend(texts.iter().map(message));
-        if let Some(last) = messages.last_mut().filter(|_| !texts.is_empty()) {
-            last.1 = ticket.or(last.1);
-        }
+        messages.extend(before.iter().map(|text| message(text, None)));
+        messages.push(message(last, ticket));
         drop(outbox);
         if is_first {
             self.news.notify_one();
@@ -205,6 +212,11 @@ impl Desk {
             *place = Some(at);
             self.stored.notify_all();
         }
+    }
+
+    /// Publications that were lost since the cluster's thread had ended.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     // Subscriptions.
@@ -276,7 +288,7 @@ impl Desk {
         self.answered.notify_all();
     }
 
-    /// Forgets what was answered long ago; answers when there is something to be forgotten next.
+    /// Forgets what was answered long ago.
     pub(super) fn tidy(&self, now_ms: u64) {
         let mut wishes = self.wishes.lock();
         wishes.known.retain(
@@ -286,7 +298,11 @@ impl Desk {
 
     /// The cluster's thread has ended: nobody waits for it any more.
     pub(super) fn close(&self) {
+        let mut outbox = self.outbox.lock();
         self.closed.store(true, Relaxed);
+        let lost: usize = outbox.batches.drain(..).map(|batch| batch.messages.len()).sum();
+        self.refused.fetch_add(lost as u64, Relaxed);
+        drop(outbox);
         self.room.notify_all();
         self.stored.notify_all();
         let mut wishes = self.wishes.lock();

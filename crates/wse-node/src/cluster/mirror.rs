@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wse_core::history::Position;
-use wse_core::protocol::stamp::Stampable;
+use wse_core::protocol::stamp::{StampPrefix, Stampable};
 use wse_core::protocol::words;
 use wse_core::websocket::Opcode;
 use wse_mesh::log::{Gap, Run};
@@ -40,7 +40,9 @@ impl Shared {
 
     /// Committed messages that follow what was delivered before.
     pub(super) fn deliver_run(&self, histories: &Histories, topic: &Arc<str>, run: &Run) {
-        let Some(history) = histories.known(topic) else { return };
+        let history = histories.known(topic);
+        debug_assert!(history.is_some(), "a stream has a place before anything comes of it");
+        let Some(history) = history else { return };
         let lanes = self.topics.audience(topic).map_or(0, |audience| audience.lanes());
         let mut left = &run.messages[..];
         while !left.is_empty() {
@@ -104,19 +106,10 @@ impl Shared {
 }
 
 /// A message of a log with its stamp, as a member of a queue group gets it.
-pub(super) fn stamped(history: &StampedTopic, message: &[u8], offset: u64) -> Vec<u8> {
+pub(super) fn stamped(prefix: &StampPrefix, message: &[u8], offset: u64) -> Vec<u8> {
     let message = stampable(message);
     let mut text = Vec::new();
-    message.write_head(&mut text, &history.0, offset);
+    message.write_head(&mut text, prefix, offset);
     text.extend_from_slice(message.rest().as_bytes());
     text
-}
-
-/// What the stamps of some messages begin with.
-pub(super) struct StampedTopic(wse_core::protocol::stamp::StampPrefix);
-
-impl StampedTopic {
-    pub(super) fn new(topic: &str, position: Position) -> Self {
-        Self(wse_core::protocol::stamp::StampPrefix::new(topic, position))
-    }
 }

@@ -84,7 +84,7 @@ impl Cluster {
             peers: self.peer_count(),
             sent: counts.sent.load(Relaxed),
             delivered: counts.delivered.load(Relaxed),
-            dropped: counts.dropped.load(Relaxed),
+            dropped: counts.dropped.load(Relaxed) + self.desk.refused(),
             bytes_out,
             bytes_in,
             reconnects: counts.reconnects.load(Relaxed),

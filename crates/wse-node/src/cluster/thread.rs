@@ -51,6 +51,8 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn run(self) {
+        // However it ends: nobody may wait for it then.
+        let _closing = Closing(self.cluster.clone());
         if let Err(error) = self.try_run() {
             tracing::error!(%error, "the cluster's thread ends: this node is alone from now on");
         }
@@ -74,6 +76,15 @@ impl Start {
         drop(tasks);
         runtime.shutdown_background();
         ended
+    }
+}
+
+/// Closes the desk when the thread ends.
+struct Closing(Arc<Cluster>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.desk().close();
     }
 }
 
@@ -219,7 +230,6 @@ impl Core {
         }
         self.dialler.borrow_mut().take();
         self.cluster.links.write().clear();
-        self.cluster.desk().close();
     }
 
     /// Does what the machines want.

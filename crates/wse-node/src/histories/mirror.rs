@@ -44,9 +44,7 @@ impl Histories {
         let Some(history) = self.known(topic) else { return false };
         let Some(stamping) = self.lock(&history) else { return false };
         stamping.placed
-            && position.is_none_or(|position| {
-                stamping.log.since(position, now_ms, &self.limits, u64::MAX, usize::MAX).is_ok()
-            })
+            && position.is_none_or(|position| stamping.log.reaches(position, now_ms, &self.limits).is_ok())
     }
 
     /// Whether the cluster's position of a topic is known here.

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use hashbrown::{HashMap, HashSet};
 use tokio::task::spawn_local;
 use wse_core::history::Position;
+use wse_core::protocol::stamp::StampPrefix;
 use wse_core::topic::Filter;
 use wse_core::websocket::Opcode;
 use wse_link::{Class, NotPushed};
@@ -23,7 +24,7 @@ use wse_mesh::wire::{Kind, Malformed};
 
 use super::{Core, LOOK};
 use crate::cluster::desk::{Batch, LogStatus, StoredAt, Wish};
-use crate::cluster::mirror::{StampedTopic, stamped};
+use crate::cluster::mirror::stamped;
 use crate::histories::Histories;
 use crate::inbox::Message;
 
@@ -253,12 +254,20 @@ impl Core {
     }
 
     fn do_outputs(&self, keeper: &Keeper, histories: &Histories) {
+        let mut full = Vec::new();
         loop {
             let output = keeper.logs.borrow_mut().poll_output();
             match output {
-                None => return,
+                None if full.is_empty() => return,
+                // Each topic is looked at once for each such peer, and not once for each frame.
+                None => full
+                    .drain(..)
+                    .for_each(|peer| keeper.logs.borrow_mut().handle_congested(peer, self.now_ms())),
                 Some(Output::Send { to, session, kind, topic, payload }) => {
-                    self.send_of_log(keeper, to, session, kind, &topic, &payload);
+                    let is_dropped = Logs::may_drop(kind) && full.contains(&to);
+                    if !is_dropped && !self.send_of_log(to, session, kind, &topic, &payload) {
+                        full.push(to);
+                    }
                 }
                 Some(Output::Deliver { topic, run }) => {
                     self.step(keeper, histories, topic, Step::Deliver(run))
@@ -284,23 +293,14 @@ impl Core {
         }
     }
 
-    fn send_of_log(
-        &self,
-        keeper: &Keeper,
-        to: NodeId,
-        session: Session,
-        kind: Kind,
-        topic: &str,
-        payload: &[u8],
-    ) {
+    /// False if the queue to the peer is full and the frame may be dropped for that.
+    fn send_of_log(&self, to: NodeId, session: Session, kind: Kind, topic: &str, payload: &[u8]) -> bool {
         let link = self.links.borrow().get(&session).cloned();
-        let Some(link) = link else { return };
+        let Some(link) = link else { return true };
         let may_drop = Logs::may_drop(kind);
         let class = if may_drop { Class::Data } else { Class::Control };
         match link.frame(class, kind as u8, topic, payload) {
-            Err(NotPushed::Full) if may_drop => {
-                keeper.logs.borrow_mut().handle_congested(to, self.now_ms());
-            }
+            Err(NotPushed::Full) if may_drop => return false,
             Err(NotPushed::TooLong) => {
                 let clock = self.shared.clock;
                 crate::log::limited!(
@@ -310,6 +310,7 @@ impl Core {
             }
             _ => {}
         }
+        true
     }
 
     /// Something for the clients of this node; behind what waits for them already.
@@ -457,7 +458,7 @@ impl Core {
         let Ok(filter) = Filter::parse_exact(topic) else { return };
         let runs = keeper.logs.borrow().messages(topic, after.offset, upto);
         for run in runs {
-            let prefix = StampedTopic::new(topic, Position { epoch: run.epoch, offset: run.first - 1 });
+            let prefix = StampPrefix::new(topic, Position { epoch: run.epoch, offset: run.first - 1 });
             for (message, offset) in run.messages.iter().zip(run.first..) {
                 let text = stamped(&prefix, message, offset);
                 let message = Message { opcode: Opcode::Text, head: &[], tail: &text };
