@@ -142,6 +142,7 @@ fn nodes_that_start_in_any_order_are_a_full_mesh_within_three_seconds_and_stay_o
         let downs = case.world.downs;
         case.world.run_for(15_000);
         case.world.check_whole();
+        case.world.check_joined();
         assert_eq!(case.world.downs, downs, "seed {seed}: a link that counts is not given up");
         assert_eq!(case.world.downs, 0, "seed {seed}: nor was one before");
         let (deaths, doubts) = (case.world.false_deaths, case.world.doubts);
@@ -172,6 +173,7 @@ fn whatever_breaks_the_nodes_find_each_other_again_and_nobody_comes_back_from_th
         let downs = case.world.downs;
         case.world.run_for(20_000);
         case.world.check_whole();
+        case.world.check_joined();
         assert_eq!(case.world.downs, downs, "seed {seed}: it is quiet");
     }
 }

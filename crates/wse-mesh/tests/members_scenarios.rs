@@ -57,10 +57,12 @@ fn an_idle_mesh_of_twelve_says_little() {
 }
 
 #[test]
-fn a_node_that_is_its_own_seed_does_not_wait_and_says_nothing_of_it() {
+fn a_node_that_is_its_own_seed_waits_for_others_to_find_it_and_says_nothing_of_it() {
     let mut world = World::new(1, 1);
     world.name("seed", 0);
     let life = world.start(0, with_seed());
+    assert!(world.processes[&life].members.view().joining);
+    world.run_for(4_900);
     assert!(world.processes[&life].members.view().joining);
     world.run_for(200);
     assert!(!world.processes[&life].members.view().joining, "all its seeds are itself");
@@ -141,7 +143,7 @@ fn a_host_that_is_gone_is_dead_after_the_limit_and_not_before() {
     world.network.set_up(2, false);
     world.run_for(DEAD_AFTER_MS - 2_300);
     assert_eq!(seen(&world, id), [Some(Suspect); 4]);
-    world.run_for(2_400);
+    world.run_for(4_900);
     assert_eq!(seen(&world, id), [Some(Dead); 4]);
 }
 

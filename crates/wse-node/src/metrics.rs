@@ -271,6 +271,11 @@ impl Metrics {
                 "Histories whose messages were given up for those of other topics.",
                 cluster.logs.evicted,
             ),
+            (
+                "wse_cluster_forgotten_histories_total",
+                "Histories of this node's that nobody needed any more, forgotten with their positions.",
+                cluster.logs.discarded,
+            ),
         ];
         counters.iter().for_each(|(name, help, value)| page.counter(name, help, *value));
     }

@@ -44,6 +44,8 @@ pub struct Stats {
     pub frames: u64,
     /// Members that a machine of members took for dead.
     pub deaths: u64,
+    /// Logs that nobody needed and that were forgotten.
+    pub discarded: u64,
 }
 
 impl Stats {
@@ -65,6 +67,7 @@ impl Stats {
         self.unconfirmed += other.unconfirmed;
         self.frames += other.frames;
         self.deaths += other.deaths;
+        self.discarded += other.discarded;
     }
 }
 
@@ -83,6 +86,10 @@ pub struct Oracle {
     epochs: BTreeMap<(usize, u64), BTreeSet<Epoch>>,
     homes: BTreeMap<(usize, Term), NodeId>,
     tops: BTreeMap<(usize, NodeId), (Epoch, u64)>,
+    /// Topics whose logs were forgotten after two branches had gone on.
+    forked: BTreeSet<usize>,
+    /// Publications of logs that were forgotten, and where they were.
+    gone: BTreeMap<u64, Position>,
     /// Publications that were acknowledged as stored: topic and position.
     pub stored: BTreeMap<u64, (usize, Option<Position>)>,
 }
@@ -101,6 +108,8 @@ impl Oracle {
             epochs: BTreeMap::new(),
             homes: BTreeMap::new(),
             tops: BTreeMap::new(),
+            forked: BTreeSet::new(),
+            gone: BTreeMap::new(),
             stored: BTreeMap::new(),
         }
     }
@@ -146,6 +155,28 @@ impl Oracle {
             self.broken(format!("S1 {at} names two publications, {before} and {id}"));
         }
         self.epochs.entry((topic, at.offset)).or_default().insert(at.epoch);
+        if let Some(was) = self.gone.get(&id).filter(|was| **was != at && !self.class.is_parted()) {
+            self.broken(format!(
+                "G2 publication {id} was {was}, was forgotten, and is stamped again as {at}"
+            ));
+        }
+    }
+
+    /// A home has forgotten a log that nobody needed: what was in it is not to be expected any more, and does not come back.
+    pub fn discarded(&mut self, topic: usize, upto: Position) {
+        self.stats.discarded += 1;
+        for ((_, epoch, offset), id) in self.stamps.iter().filter(|((of, _, _), _)| *of == topic) {
+            if *offset <= upto.offset {
+                self.gone.insert(*id, Position { epoch: *epoch, offset: *offset });
+            }
+        }
+        if self.is_forked(topic) {
+            self.forked.insert(topic);
+        }
+        let gone = &self.gone;
+        self.stored.retain(|id, (of, _)| *of != topic || !gone.contains_key(id));
+        self.epochs.retain(|(of, _), _| *of != topic);
+        self.tops.retain(|(of, _), _| *of != topic);
     }
 
     /// A home has a log that ends so.
@@ -165,7 +196,8 @@ impl Oracle {
     /// Two branches went on from one place.
     #[must_use]
     pub fn is_forked(&self, topic: usize) -> bool {
-        self.epochs.range((topic, 0)..(topic + 1, 0)).any(|(_, epochs)| epochs.len() > 1)
+        self.forked.contains(&topic)
+            || self.epochs.range((topic, 0)..(topic + 1, 0)).any(|(_, epochs)| epochs.len() > 1)
     }
 
     /// A node is home.

@@ -57,6 +57,8 @@ pub enum Action {
     Publish(usize, usize, usize),
     /// A client goes to another node.
     Move(usize),
+    /// A client goes, and comes back after so long.
+    Away(usize, u64),
     /// A client comes for the first time.
     Arrive(usize),
     /// A link is reset.
@@ -100,6 +102,8 @@ pub struct Shape {
     pub delay_ms: u64,
     /// What is kept is so little, or so short-lived, that clients come too late for it.
     pub is_tight: bool,
+    /// Logs that nobody needs are forgotten while the world lasts.
+    pub forgets: bool,
     /// How much goes into a frame.
     pub part_bytes: usize,
     /// How many logs are asked for at once.
@@ -128,6 +132,7 @@ impl Shape {
             is_slow_to_notice: rng.percent(50),
             delay_ms: rng.pick(&[20, 50, 300, 1000]),
             is_tight: rng.percent(25),
+            forgets: false,
             part_bytes: rng.pick(&[40, 200, 100_000]),
             window: rng.pick(&[1, 64]),
             finds: Finds::Everybody,
@@ -150,6 +155,9 @@ impl Shape {
         if class.is_parted() && rng.percent(20) {
             let node = rng.index(nodes);
             shape.at(rng.within(10_000, 50_000), Action::Drain(node));
+        }
+        if shape.is_tight && rng.percent(50) {
+            shape.forgetting(rng);
         }
         shape.actions.sort_by_key(|(at, _)| *at);
         shape
@@ -192,6 +200,26 @@ impl Shape {
         }
     }
 
+    /// For a while nobody wants to hear of a topic, nor says anything about it, until it may be forgotten.
+    fn forgetting(&mut self, rng: &mut Rng) {
+        self.forgets = true;
+        for _ in 0..rng.within(1, 4) {
+            let (topic, at) = (rng.index(self.topics), rng.within(6000, 40_000));
+            let quiet = at..at + rng.within(9000, 14_000);
+            let is_kept = |(when, action): &(u64, Action)| match action {
+                Action::Publish(_, of, _) => *of != topic || !quiet.contains(when),
+                Action::Arrive(client) => self.clients[*client] != topic || !quiet.contains(when),
+                _ => true,
+            };
+            self.actions.retain(is_kept);
+            for client in 0..self.clients.len() {
+                if self.clients[client] == topic {
+                    self.at(at, Action::Away(client, rng.within(8000, 20_000)));
+                }
+            }
+        }
+    }
+
     /// One node at a time, so far apart that its topics have copies again.
     fn crashes(&mut self, rng: &mut Rng) {
         let mut at = rng.within(4000, 20_000);
@@ -219,9 +247,7 @@ impl Shape {
 
     /// What a network and the machines on it are like.
     fn as_it_runs(&mut self, rng: &mut Rng, class: Class) {
-        // Who is its only seed itself takes itself for alone when it restarts, until the others have dialled: that parts it from them.
-        let parts = class.is_parted() && rng.percent(33);
-        self.finds = if parts { Finds::First } else { rng.pick(&[Finds::Everybody, Finds::FirstTwo]) };
+        self.finds = rng.pick(&[Finds::Everybody, Finds::First, Finds::FirstTwo]);
         self.is_moving = rng.percent(50);
         match class {
             Class::N => self.partitions(rng),
@@ -234,6 +260,9 @@ impl Shape {
             {
                 *action = Action::Stop(node);
             }
+        }
+        if class == Class::M && self.finds == Finds::First {
+            self.only_the_first_restarts();
         }
         // Shorter than what makes a member suspect, unless nodes may take each other for dead.
         let longest = if class == Class::N { 20_000 } else { 2000 };
@@ -248,6 +277,18 @@ impl Shape {
             let by = if class == Class::N { by } else { by.min(1500) };
             self.at(rng.within(1000, 60_000), Action::Jump(node, by));
         }
+    }
+
+    /// Who starts while its only seed is away takes itself for the only one, and that parts it from the others.
+    fn only_the_first_restarts(&mut self) {
+        self.late = None;
+        self.actions.retain(|(_, action)| match action {
+            Action::Join(_) => false,
+            Action::Crash(node) | Action::Stop(node) | Action::Drain(node) | Action::Restart(node) => {
+                *node == 0
+            }
+            _ => true,
+        });
     }
 
     /// A node starts while nobody can be reached, and takes itself for the only one.

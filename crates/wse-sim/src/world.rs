@@ -454,6 +454,10 @@ impl World {
                     }
                 }
             }
+            Output::Discarded { topic, upto } => {
+                self.note(|_| format!("   node {place} forgets {topic} up to {upto}"));
+                self.oracle.discarded(number_of(&topic), upto);
+            }
             Output::Committed { .. } | Output::Hinted { .. } => {
                 unreachable!("nobody here has patterns or queue groups")
             }

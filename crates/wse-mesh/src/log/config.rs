@@ -12,6 +12,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes of the messages of all topics together; beyond, those of topics that were not used for the longest time are given up.
     pub kept_bytes: usize,
+    /// A log without messages that nobody needs is forgotten after so long, at its home and everywhere. Positions in it are unknown then.
+    pub forget_ms: u64,
     /// Bytes of publications that may wait to be stored; `publish` says [`Full`](super::Full) beyond.
     pub unacked_bytes: usize,
     /// After so long unheard a node counts as dead. How long a subscription waits for its home follows from it.
@@ -28,6 +30,7 @@ impl Default for Config {
             replicas: 1,
             limits: Limits { messages: 1000, ttl_ms: 300_000, bytes: 1 << 20 },
             kept_bytes: 256 << 20,
+            forget_ms: 300_000,
             unacked_bytes: 8 << 20,
             dead_after_ms: 8000,
             part_bytes: 256 << 10,
@@ -41,13 +44,17 @@ impl Config {
     pub(crate) const RETRY_MS: u64 = 1000;
     /// How long an answer is waited for on a standing link.
     pub(crate) const ANSWER_MS: u64 = 3000;
-    /// How long a log that nobody here needs, and that this node keeps for nobody, is kept in case somebody comes back.
-    pub(crate) const IDLE_MS: u64 = 60_000;
 
     /// How long a subscription waits: until a home that is gone was noticed, another has taken over, and its replica holds the log.
     #[must_use]
     pub fn confirm_ms(&self) -> u64 {
         2 * self.dead_after_ms + 4000
+    }
+
+    /// How long a log that nobody here needs, and that this node keeps for nobody, is kept in case somebody comes back: not as long as its home
+    /// keeps it, since it must not outlive that.
+    pub(crate) fn idle_ms(&self) -> u64 {
+        (self.forget_ms / 2).min(60_000)
     }
 
     /// How long a member is known before topics are ranked over it: until those who are linked here know it too. A home that had its topics'

@@ -49,7 +49,9 @@ impl Logs {
             Kind::LogDetach => {
                 self.for_known(decode_detach(payload)?, |topic, core| topic.on_detach(core, from))
             }
-            Kind::LogUnfollow => self.for_known(decode_detach(payload)?, |topic, _| topic.on_unfollow(from)),
+            Kind::LogUnfollow => {
+                self.for_known(decode_detach(payload)?, |topic, core| topic.on_unfollow(core, from));
+            }
             Kind::LogOffer => {
                 for TopicTerm { topic, term } in TopicTerm::decode_all(payload)? {
                     let (topic, core) = self.with(topic);
@@ -59,6 +61,20 @@ impl Logs {
             Kind::LogNack => {
                 for TopicTerm { topic, term } in TopicTerm::decode_all(payload)? {
                     self.for_known([topic], |topic, core| topic.on_nack(core, term));
+                }
+            }
+            Kind::LogDiscard => {
+                for item in TopicTerm::decode_all(payload)? {
+                    self.on_discard(from, session, &item);
+                }
+            }
+            Kind::LogDiscarded => {
+                for item in TopicTerm::decode_all(payload)? {
+                    let Some(&number) = self.by_name.get(item.topic) else { continue };
+                    let topic = self.topics[number as usize].as_mut().expect("a name has its topic");
+                    if topic.on_discarded(&mut self.core, from, item.term) {
+                        self.forget(number);
+                    }
                 }
             }
             Kind::LogHint => {
@@ -127,7 +143,8 @@ impl Logs {
             Kind::LogPublish => {
                 let Publish { base, first, messages } = Publish::decode(payload)?;
                 let mut messages = messages.into_iter().map(Message::from);
-                if !topic.stamp(core, from, base, first, &mut messages) && topic.home == core.me {
+                // It may not be home yet, or not know yet that it should be.
+                if !topic.stamp(core, from, base, first, &mut messages) {
                     topic.remember_asker(from);
                     topic.touch(core);
                 }
@@ -135,6 +152,16 @@ impl Logs {
             _ => topic.on_stored(core, &Stored::decode_all(payload)?),
         }
         Ok(())
+    }
+
+    /// Who has no copy, or is no replica any more, does not answer: the home will see that it is none.
+    fn on_discard(&mut self, from: NodeId, session: Session, item: &TopicTerm<'_>) {
+        let Some(&number) = self.by_name.get(item.topic) else { return };
+        let topic = self.topics[number as usize].as_ref().expect("a name has its topic");
+        if topic.on_discard(&self.core, from, session, item.term) {
+            self.core.send_item(from, Kind::LogDiscarded, |out| item.encode(out));
+            self.forget(number);
+        }
     }
 
     /// Answers about topics that have no place here need none: the promise is enough.

@@ -38,6 +38,8 @@ pub enum Fault {
     FirstSegmentRanks,
     /// A replica lets a poorer log take the place of its own.
     AcceptPoorer,
+    /// A home forgets a log that nobody needs without asking who has copies.
+    DiscardUnasked,
 }
 
 impl Fault {
@@ -60,5 +62,6 @@ impl Fault {
         ("ignore-suspects", Fault::IgnoreSuspects),
         ("first-segment-ranks", Fault::FirstSegmentRanks),
         ("accept-poorer", Fault::AcceptPoorer),
+        ("discard-unasked", Fault::DiscardUnasked),
     ];
 }

@@ -236,9 +236,12 @@ impl Topic {
     }
 
     /// A follower of this home wants no more.
-    pub(crate) fn on_unfollow(&mut self, from: NodeId) {
+    pub(crate) fn on_unfollow(&mut self, core: &mut Core, from: NodeId) {
         if let Role::Home(home) = &mut self.role {
             home.detach(from);
+            // It still has the log for a while.
+            self.used = core.now;
+            self.touch(core);
         }
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Home {
     mine: Option<Epoch>,
     replicas: Vec<Replica>,
     followers: Vec<Follower>,
+    /// It has asked its replicas to forget the log, and waits so long for them to say that they have.
+    pub(crate) discarding_until: Option<u64>,
     /// Up to where publishers were told that their publications are stored.
     acknowledged: u64,
 }
@@ -66,6 +68,7 @@ impl Home {
             mine,
             replicas: Vec::new(),
             followers: Vec::new(),
+            discarding_until: None,
             acknowledged: history.commit,
         }
     }
@@ -73,6 +76,21 @@ impl Home {
     pub(crate) fn lost(&mut self, peer: NodeId) {
         self.replicas.retain(|replica| replica.id != peer);
         self.followers.retain(|follower| follower.id != peer);
+    }
+
+    pub(crate) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    /// A replica does not keep its copy any more.
+    pub(crate) fn lost_copy(&mut self, from: NodeId) {
+        self.replicas.retain(|replica| replica.id != from);
+    }
+
+    /// Whether all targets hold the log up to an offset, and nobody else is a replica.
+    pub(crate) fn is_held_by_just(&self, targets: &[NodeId], upto: u64, core: &Core) -> bool {
+        self.replicas.len() == targets.len()
+            && self.held_by_all(targets, core).is_some_and(|held| held >= upto)
     }
 
     /// A follower has nobody left who listens.
@@ -98,7 +116,8 @@ impl Home {
 
     pub(crate) fn deadline(&self) -> Option<u64> {
         let waits = self.replicas.iter().filter(|replica| replica.acked.is_none());
-        waits.map(|replica| replica.invited_at + Config::ANSWER_MS).min()
+        let invited = waits.map(|replica| replica.invited_at + Config::ANSWER_MS);
+        invited.chain(self.discarding_until).min()
     }
 
     /// Up to where all targets hold the log; `None` while one has not shown that it does.
@@ -170,6 +189,9 @@ impl Topic {
     /// Sees to it that the right nodes keep copies.
     pub(crate) fn choose(&mut self, core: &mut Core) {
         let Role::Home(home) = &mut self.role else { return };
+        if home.discarding_until.is_some() {
+            return;
+        }
         let targets = self.targets;
         // One that is replaced is let go when the others hold the log, not before: it may be leaving and wait for that.
         let are_synced =

@@ -5,12 +5,13 @@
 //!
 //! In reading order: how good a log is and where two part ([`term`], [`chain`], [`ring`], [`history`], [`last`]), what nodes say
 //! ([`frames`]), whose topic it is ([`rank`]), what a node is to a topic (`topic`, `home`, `replica`, `follower`, `take_over`), and what
-//! people at a node want (`publisher`, `acknowledge`, `recovery`, `fetch`).
+//! people at a node want (`publisher`, `acknowledge`, `recovery`, `fetch`), and how a topic ends (`discard`).
 
 mod acknowledge;
 pub mod chain;
 pub mod config;
 mod core;
+mod discard;
 mod dispatch;
 mod faults;
 mod fetch;
@@ -214,7 +215,14 @@ impl Logs {
             topic.armed = u64::MAX;
             let core = &mut self.core;
             if topic.deadline(core) <= now_ms {
-                if topic.is_idle() && topic.used + Config::IDLE_MS <= now_ms {
+                let is_over = if topic.is_idle(core) {
+                    topic.used + core.config.idle_ms() <= now_ms
+                } else {
+                    topic.is_at_rest(core)
+                        && topic.used + core.config.forget_ms <= now_ms
+                        && topic.discard(core)
+                };
+                if is_over {
                     self.forget(number);
                     continue;
                 }
@@ -451,6 +459,9 @@ impl Logs {
 
     fn forget(&mut self, number: u32) {
         let mut topic = self.topics[number as usize].take().expect("it was just looked at");
+        if topic.is_home() {
+            topic.discarded(&mut self.core);
+        }
         topic.history.ring.reset(0);
         topic.count(&mut self.core);
         self.core.published = self.core.published.max(topic.published);

@@ -117,6 +117,13 @@ pub enum Output {
         /// Which.
         runs: Vec<Run>,
     },
+    /// Nobody needs the log of a topic any more, whose home was this node: it is forgotten, up to this position, which is unknown from now on.
+    Discarded {
+        /// Which.
+        topic: Arc<str>,
+        /// Its end.
+        upto: Position,
+    },
     /// Nobody needs this node any more.
     Left,
 }
@@ -148,6 +155,8 @@ pub struct Counters {
     pub unconfirmed: u64,
     /// Peers whose queue overflowed.
     pub congested: u64,
+    /// Logs that nobody needed any more, forgotten by their home, which was this node.
+    pub discarded: u64,
     /// Logs whose messages were given up since all together were too many bytes.
     pub evicted: u64,
 }

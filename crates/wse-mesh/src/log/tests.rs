@@ -249,24 +249,106 @@ fn a_node_that_leaves_hands_its_topics_over_first() {
 }
 
 #[test]
-fn what_nobody_needs_is_forgotten_and_numbers_are_not_used_again() {
+fn what_nobody_needs_is_forgotten_everywhere_and_no_position_is_used_again() {
     let mut pair = Pair::linked(Standing::Alive);
     pair.publish(0, "one");
     pair.pass(2000);
+    let epoch = pair.logs[0].kept("t")[0].epoch;
     for number in 0..40 {
         let topic = format!("other-{number}");
         pair.logs[0].publish(&topic, b"m".as_slice().into(), None, pair.now).unwrap();
         pair.settle();
-        pair.pass(1000);
     }
-    pair.pass(5000);
-    // With one replica both nodes hold every topic.
-    assert_eq!(pair.logs[0].topic_count(), 41);
-    pair.logs[0].unfollow("never-seen", pair.now);
     pair.logs[0].recover("asked-once", 3, None, pair.now);
     pair.logs[0].cancel("asked-once", 3, pair.now);
     pair.settle();
+    pair.pass(5000);
+    // With one replica both nodes hold every topic.
     assert_eq!(pair.logs[0].topic_count(), 42);
-    pair.pass(Config::IDLE_MS + 5000);
-    assert_eq!(pair.logs[0].topic_count(), 41);
+    pair.pass(config().idle_ms() + 5000);
+    assert_eq!(pair.logs[1].topic_count(), 41, "nobody has begun a log of the last");
+    pair.pass(config().forget_ms);
+    assert_eq!([pair.logs[0].topic_count(), pair.logs[1].topic_count()], [0, 0]);
+    let forgotten: u64 = pair.logs.iter().map(|logs| logs.counters().discarded).sum();
+    assert_eq!(forgotten, 41, "each by its home");
+
+    pair.logs[1].recover("t", 4, Some(Position { epoch, offset: 1 }), pair.now);
+    pair.settle();
+    pair.publish(0, "two");
+    pair.pass(3000);
+    let answer = pair.told[1].iter().find_map(|output| match output {
+        Output::Answer { token: 4, confirmed, recovered, .. } => Some((*confirmed, *recovered)),
+        _ => None,
+    });
+    assert_eq!(answer, Some((true, false)));
+    let kept = pair.logs[0].kept("t");
+    assert!(
+        kept[0].epoch != epoch && kept[0].messages.len() == 1,
+        "it came once, though its publisher was forgotten"
+    );
+}
+
+/// A log without messages, and the node that is its home.
+fn at_rest() -> (Pair, usize) {
+    let mut pair = Pair::linked(Standing::Alive);
+    pair.publish(0, "one");
+    pair.pass(config().limits.ttl_ms + 2000);
+    let home = pair.home();
+    assert_eq!(pair.logs[home].inspect("t").unwrap().outline.floor, 1);
+    (pair, home)
+}
+
+#[test]
+fn a_log_stays_while_somebody_listens_at_its_home_or_at_its_replica() {
+    for listens in 0..2 {
+        let (mut pair, home) = at_rest();
+        pair.logs[listens].recover("t", 5, None, pair.now);
+        pair.settle();
+        let before = pair.logs[home].inspect("t").unwrap().outline;
+        pair.pass(3 * config().forget_ms);
+        assert_eq!(pair.logs[home].inspect("t").unwrap().outline, before);
+        let copy = pair.logs[1 - home].inspect("t").unwrap();
+        assert_eq!((copy.outline, copy.upstream), (before, Some((NodeId(home as u64 + 1), true))));
+        pair.logs[listens].unfollow("t", pair.now);
+        pair.settle();
+        pair.pass(2 * config().forget_ms);
+        assert_eq!(pair.logs[0].topic_count() + pair.logs[1].topic_count(), 0);
+    }
+}
+
+#[test]
+fn a_log_stays_while_a_node_is_away_that_may_bring_it_back() {
+    for standing in [Standing::Suspect, Standing::Dead] {
+        let (mut pair, home) = at_rest();
+        pair.link(standing);
+        pair.pass(3 * config().forget_ms);
+        assert_eq!(pair.logs[home].topic_count(), 1);
+        pair.link(Standing::Alive);
+        pair.pass(config().forget_ms - 1000);
+        assert_eq!(pair.logs[home].topic_count(), 1, "whoever has come back has time to send again");
+        pair.pass(20_000);
+        assert_eq!(pair.logs[0].topic_count() + pair.logs[1].topic_count(), 0);
+    }
+}
+
+#[test]
+fn a_publication_while_copies_are_forgotten_is_stored_twice_like_any_other() {
+    let (mut pair, home) = at_rest();
+    let at = pair.logs[home].poll_timeout().unwrap();
+    assert!(at >= config().forget_ms);
+    pair.now = at;
+    pair.logs[home].handle_timeout(at);
+    // DISCARD is on its way.
+    let syncs = pair.logs[home].counters().replica_syncs;
+    let text = b"two".as_slice();
+    pair.logs[home].publish("t", text.into(), Some(2), at).unwrap();
+    pair.settle();
+    pair.pass(4000);
+    let copies = pair.told[home].iter().find_map(|output| match output {
+        Output::Stored { token: 2, copies, position, .. } => Some((*copies, position.unwrap().offset)),
+        _ => None,
+    });
+    assert_eq!(copies, Some((2, 2)));
+    assert_eq!(pair.logs[home].counters().replica_syncs, syncs + 1, "the copy was forgotten first");
+    assert_eq!(pair.logs[1 - home].kept("t"), pair.logs[home].kept("t"));
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use wse_core::history::Position;
 
-use super::config::Config;
 use super::core::Core;
 use super::frames::about_many::TopicTerm;
 use super::frames::about_one::Fetch;
@@ -164,6 +163,7 @@ impl Topic {
         self.is_dirty = false;
         self.take_over_if_due(core);
         self.send_unacked(core);
+        self.keep_copies(core);
         match self.role {
             Role::Home(_) => self.advance(core),
             Role::Follower => self.follow(core),
@@ -175,7 +175,7 @@ impl Topic {
         self.prune(core);
         self.count(core);
         self.history.check();
-        if !self.is_idle() {
+        if !self.is_idle(core) && !self.is_at_rest(core) {
             self.used = core.now;
         }
     }
@@ -321,6 +321,8 @@ impl Topic {
         }
         self.attach_after = 0;
         self.offer_after = 0;
+        // Who has come back may send again what was stamped already.
+        self.used = core.now;
         self.askers.retain(|asker| core.peer(*asker).is_some_and(|peer| peer.standing != Standing::Dead));
         match self.role {
             Role::Home(_) => self.choose(core),
@@ -437,19 +439,21 @@ impl Topic {
         {
             at_latest(at);
         }
-        if self.is_idle() {
-            at_latest(self.used + Config::IDLE_MS);
+        if self.is_idle(core) {
+            at_latest(self.used + core.config.idle_ms());
+        } else if self.is_at_rest(core) {
+            at_latest(self.used + core.config.forget_ms);
         }
         deadline
     }
 
     /// Whether nobody here needs it and it is nobody's home or replica.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self, core: &Core) -> bool {
         matches!(self.role, Role::Follower)
             && !self.is_wanted()
             && self.unacked.is_none()
             && self.slot == Slot::Free
-            && self.askers.is_empty()
+            && (self.askers.is_empty() || self.home != core.me)
             && !self.upstream.as_ref().is_some_and(Upstream::is_replica)
     }
 

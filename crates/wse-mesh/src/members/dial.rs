@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::Members;
 use super::book::{FAR_MS, NEAR_MS, Target};
 use super::output::{DialFailure, Level, Output};
 use super::record::{Death, State};
+use super::{DIAL_MS, Members};
 use crate::ids::NodeId;
-use crate::wire::Address;
+use crate::wire::{Address, Kind};
 
 /// Dials at a time to addresses that the operator did not give.
 const MAX_DIALS: usize = 64;
+
+/// How long a node that has just started looks for others, at the most, before it acts alone. Whoever is left of an earlier cluster dials the
+/// place of a node that has returned there within this time: a dial may be under way that gets no answer, and then it waits.
+pub(super) const JOINING_MS: u64 = DIAL_MS + NEAR_MS;
 
 /// With whom there are links, and through which addresses: these need no dial.
 pub(super) struct Peace {
@@ -95,13 +99,15 @@ impl Members {
         }
     }
 
-    /// A node stops waiting for its seeds when time is up, or when all of them are itself.
+    /// A node stops to look for others before it acts when it is linked with one that does not look any more, for that one knows the others, or
+    /// when time is up.
     pub(super) fn end_joining(&mut self) {
         let Some(until_ms) = self.joining_until_ms else { return };
-        let mut configured = self.book.iter().filter(|(_, target)| target.configured);
-        if self.now_ms >= until_ms || configured.all(|(address, target)| self.is_own(address, target)) {
+        let is_led = self.records.values().any(|record| record.session.is_some() && record.has_joined);
+        if is_led || self.now_ms >= until_ms {
             self.joining_until_ms = None;
             self.is_view_stale = true;
+            self.send_all(Kind::PeerAnnounce, &self.own_entry().encode(), None);
         }
     }
 }

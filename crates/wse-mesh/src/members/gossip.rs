@@ -21,7 +21,7 @@ impl Members {
             self.hear_of(speaker, entry, self.now_ms + wait_ms);
             return;
         }
-        self.learn(speaker, entry.incarnation, entry.leaving, entry.address.as_ref());
+        self.hear_of_itself(entry);
         let link = self.links.get_mut(&session).expect("it just came on this link");
         if !std::mem::replace(&mut link.has_list, true) {
             self.send_list(session);
@@ -36,7 +36,7 @@ impl Members {
                 self.contradict(entry.incarnation);
             }
         } else if entry.id == speaker {
-            self.learn(speaker, entry.incarnation, entry.leaving, entry.address.as_ref());
+            self.hear_of_itself(entry);
         } else if self.records.contains_key(&entry.id) {
             self.hear_again_of(entry, dial_at_ms);
         } else if entry.told == Told::Gone {
@@ -44,6 +44,12 @@ impl Members {
         } else {
             self.hear_first_of(entry, dial_at_ms);
         }
+    }
+
+    fn hear_of_itself(&mut self, entry: &Entry) {
+        self.learn(entry.id, entry.incarnation, entry.leaving, entry.address.as_ref());
+        let record = self.records.get_mut(&entry.id).expect("a named link has a record");
+        record.has_joined |= !entry.joining;
     }
 
     /// Who said SHUTDOWN is remembered even by those who never met it: an older list may still say that it lives.

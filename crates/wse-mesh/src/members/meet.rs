@@ -35,6 +35,7 @@ impl Members {
             capabilities: self.config.capabilities,
             max_frame: self.config.max_frame,
             leaving: self.leaving,
+            joining: self.joining_until_ms.is_some(),
             session,
             address: self.address.clone(),
         };
@@ -73,6 +74,7 @@ impl Members {
             incarnation: self.incarnation,
             told: Told::Alive,
             leaving: self.leaving,
+            joining: self.joining_until_ms.is_some(),
             silent_ms: 0,
             address: self.address.clone(),
         }
@@ -195,6 +197,7 @@ impl Members {
         let now_ms = self.now_ms;
         let record = self.records.entry(hello.id).or_insert_with(|| Record::new(hello.id, now_ms, now_ms));
         record.heard_ms = now_ms;
+        record.has_joined |= !hello.joining;
         self.is_view_stale = true;
         self.learn(hello.id, hello.incarnation, hello.leaving, hello.address.as_ref());
         if let Some(address) = &hello.address {
@@ -268,7 +271,6 @@ impl Members {
         if record.state != State::Alive {
             (record.state, record.since_ms) = (State::Alive, self.now_ms);
         }
-        self.joining_until_ms = None;
         self.is_view_stale = true;
         self.outputs.push_back(Output::Up { id, session, terms });
         self.note_once(Level::Info, &format!("up {id}"), format!("linked with node {id} at {place}"));

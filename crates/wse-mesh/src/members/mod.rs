@@ -50,9 +50,6 @@ pub const MAX_MEMBERS: usize = 1_024;
 /// Links at the most, whatever has become of them.
 pub const MAX_LINKS: usize = 4_096;
 
-/// How long a node that has just started waits for its seeds before it acts alone.
-const JOINING_MS: u64 = 5_000;
-
 /// A timer that is called so much later than it asked for tells of a thread that stood still.
 const STALL_MS: u64 = 1_000;
 
@@ -78,7 +75,7 @@ pub struct Members {
     stands: u64,
     book: Book,
     notes: Notes,
-    /// When it stops to be `joining`; `None` when it has.
+    /// When it stops to be `joining` at the latest; `None` when it has.
     joining_until_ms: Option<u64>,
     /// When the next list is told, and to whom the last was.
     list_at_ms: u64,
@@ -103,9 +100,7 @@ impl Members {
         for address in config.peers.iter().chain(&config.seeds) {
             book.configure(address);
         }
-        let is_alone = book.iter().all(|(address, _)| Some(address) == config.advertised.as_ref());
-        let joining_until_ms = (!is_alone).then_some(now_ms + JOINING_MS);
-        let joining = joining_until_ms.is_some();
+        let joining = book.iter().next().is_some();
         Self {
             id,
             incarnation: Incarnation(0),
@@ -120,7 +115,7 @@ impl Members {
             stands: 0,
             book,
             notes: Notes::default(),
-            joining_until_ms,
+            joining_until_ms: joining.then_some(now_ms + dial::JOINING_MS),
             list_at_ms: now_ms,
             list_last: None,
             wake_at_ms: now_ms,

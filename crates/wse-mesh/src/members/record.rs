@@ -49,6 +49,8 @@ pub(super) struct Record {
     pub(super) session: Option<Session>,
     /// Smoothed, in eighths of a millisecond.
     round_trip_8ths: Option<u64>,
+    /// It no longer looks for others before it acts; that is never taken back.
+    pub(super) has_joined: bool,
     /// A link with it has counted in this life.
     pub(super) was_linked: bool,
     /// Somebody else has lost it.
@@ -71,6 +73,7 @@ impl Record {
             told_ms: now_ms,
             session: None,
             round_trip_8ths: None,
+            has_joined: false,
             was_linked: false,
             told_suspect: false,
             doubted_until_ms: None,
@@ -112,6 +115,7 @@ impl Record {
             incarnation: self.incarnation,
             told,
             leaving: self.leaving,
+            joining: false,
             silent_ms: now_ms.saturating_sub(self.heard_ms),
             address: self.address.clone(),
         })

@@ -13,6 +13,7 @@ const LEAST_ENTRY: usize = 13;
 
 const STATE: u8 = 0x03;
 const LEAVING: u8 = 0x04;
+const JOINING: u8 = 0x08;
 
 /// What the speaker has seen of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Entry {
     pub told: Told,
     /// It said DRAIN.
     pub leaving: bool,
+    /// It has met nobody yet who does not say so too. Nobody says this of another.
+    pub joining: bool,
     /// How long ago the speaker heard it.
     pub silent_ms: u64,
     /// Where it listens, if that is known.
@@ -54,7 +57,7 @@ impl Entry {
             Told::Suspect => 1,
             Told::Gone => 2,
         };
-        out.push(state | if self.leaving { LEAVING } else { 0 });
+        out.push(state | if self.leaving { LEAVING } else { 0 } | if self.joining { JOINING } else { 0 });
         put_number(&mut out, self.silent_ms);
         put_address(&mut out, self.address.as_ref());
         out
@@ -77,7 +80,8 @@ impl Entry {
         };
         let silent_ms = reader.number("silence")?;
         let address = read_address(&mut reader)?;
-        Ok(Entry { id, incarnation, told, leaving: flags & LEAVING != 0, silent_ms, address })
+        let (leaving, joining) = (flags & LEAVING != 0, flags & JOINING != 0);
+        Ok(Entry { id, incarnation, told, leaving, joining, silent_ms, address })
     }
 }
 
@@ -151,6 +155,7 @@ mod tests {
                 incarnation: Incarnation(incarnation),
                 told,
                 leaving,
+                joining: silent_ms % 2 == 1,
                 silent_ms,
                 address,
             },
@@ -194,6 +199,7 @@ mod tests {
             incarnation: Incarnation(1),
             told: Told::Alive,
             leaving: false,
+            joining: false,
             silent_ms: 0,
             address: None,
         };

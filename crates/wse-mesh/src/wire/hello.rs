@@ -22,6 +22,7 @@ pub const ZSTD: u64 = 1;
 pub const HISTORY: u64 = 2;
 
 const LEAVING: u8 = 1;
+const JOINING: u8 = 2;
 
 /// The versions of the protocol that a node speaks: all from `oldest` to `newest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Hello {
     pub max_frame: usize,
     /// It is leaving already.
     pub leaving: bool,
+    /// It has met nobody yet who does not say so too.
+    pub joining: bool,
     /// How it calls this link.
     pub session: Session,
     /// Where it listens, if it knows.
@@ -98,7 +101,7 @@ impl Hello {
         put_number(&mut out, self.incarnation.0.into());
         put_number(&mut out, self.capabilities);
         put_number(&mut out, self.max_frame as u64);
-        out.push(if self.leaving { LEAVING } else { 0 });
+        out.push(if self.leaving { LEAVING } else { 0 } | if self.joining { JOINING } else { 0 });
         out.extend_from_slice(&self.session.0.to_le_bytes());
         put_address(&mut out, self.address.as_ref());
         out
@@ -123,14 +126,20 @@ impl Hello {
         if cluster.len() > MAX_CLUSTER_NAME {
             return Err(Malformed("cluster name"));
         }
+        let id = NodeId(reader.fixed64("id")?);
+        let incarnation = read_incarnation(&mut reader)?;
+        let capabilities = reader.number("capabilities")?;
+        let max_frame = read_max_frame(&mut reader)?;
+        let flags = reader.byte("flags")?;
         Ok(Greeting::Hello(Hello {
             versions,
             cluster: cluster.to_owned(),
-            id: NodeId(reader.fixed64("id")?),
-            incarnation: read_incarnation(&mut reader)?,
-            capabilities: reader.number("capabilities")?,
-            max_frame: read_max_frame(&mut reader)?,
-            leaving: reader.byte("flags")? & LEAVING != 0,
+            id,
+            incarnation,
+            capabilities,
+            max_frame,
+            leaving: flags & LEAVING != 0,
+            joining: flags & JOINING != 0,
             session: Session(reader.fixed64("session")?),
             address: read_address(&mut reader)?,
         }))
@@ -213,8 +222,8 @@ pub(super) mod tests {
             LEAST_MAX_FRAME..=MAX_FRAME,
             any::<u64>(),
         );
-        (numbers, "[a-zä ]{0,20}", any::<bool>(), address()).prop_map(
-            |(numbers, cluster, leaving, address)| {
+        (numbers, "[a-zä ]{0,20}", any::<(bool, bool)>(), address()).prop_map(
+            |(numbers, cluster, (leaving, joining), address)| {
                 let (oldest, more, id, incarnation, capabilities, max_frame, session) = numbers;
                 Hello {
                     versions: Versions { oldest, newest: oldest + more },
@@ -224,6 +233,7 @@ pub(super) mod tests {
                     capabilities,
                     max_frame,
                     leaving,
+                    joining,
                     session: Session(session),
                     address,
                 }

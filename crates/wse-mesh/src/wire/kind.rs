@@ -114,4 +114,8 @@ kinds! {
     LogUnfollow = 0x46,
     /// A topic that the receiver may have patterns for has messages after these positions.
     LogHint = 0x47,
+    /// Nobody needs these logs any more: the receiver is to forget its copies.
+    LogDiscard = 0x48,
+    /// It has.
+    LogDiscarded = 0x49,
 }

@@ -57,6 +57,8 @@ const BOUNDS: Bounds = Bounds { data: 8 << 20, control: 32 << 20 };
 const PART: usize = 256 * 1024;
 /// Bytes of publications of this node that may wait to be stored.
 const UNACKED: usize = 8 << 20;
+/// A history that nobody needs is kept for so many times `dead_after`, or `recovery_ttl` if that is more: who is behind has found its way by then.
+const FORGET: u32 = 10;
 /// How long a subscription waits whose caller has set no limit: the logs answer before, one way or the other.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// What a frame has besides the message.
@@ -220,6 +222,7 @@ fn log_config(options: &Options, config: &ClusterConfig, kept_bytes: usize) -> w
             bytes: (kept_bytes / 8).max(options.max_message_size),
         },
         kept_bytes,
+        forget_ms: options.recovery_ttl.max(FORGET * config.dead_after).as_millis() as u64,
         unacked_bytes: UNACKED,
         dead_after_ms: config.dead_after.as_millis() as u64,
         part_bytes: PART,

@@ -15,19 +15,12 @@ impl World {
             Action::Publish(place, topic, count) => self.publish(place, topic, count),
             Action::Arrive(client) => self.connect(client),
             Action::Move(client) => {
-                if let Some(place) = self.clients[client].at {
-                    let token = self.clients[client].connection.as_ref().map(|connection| connection.token);
-                    self.clients[client].disconnect();
-                    let topic = self.clients[client].topic;
-                    let now = self.time(place);
-                    if let (Some(node), Some(token)) = (&mut self.nodes[place], token) {
-                        node.logs.cancel(TOPICS[topic], token, now);
-                    }
-                    self.unfollow_if_alone(place, topic);
-                    let at = self.now + self.rng.within(50, 8000);
-                    self.at(at, Event::Connect(client));
+                if self.clients[client].at.is_some() {
+                    let back_ms = self.rng.within(50, 8000);
+                    self.go(client, back_ms);
                 }
             }
+            Action::Away(client, back_ms) => self.go(client, back_ms),
             Action::Reset(a, b) if self.setup.class.has_machine() => self.reset(a, b),
             Action::Reset(a, b) => {
                 if let Some(peer) = self.nodes[b].as_ref().map(|node| node.id) {
@@ -141,6 +134,20 @@ impl World {
         let node = self.nodes[place].as_mut().expect("it is alive");
         node.logs.recover(TOPICS[topic], token, position, now);
         self.drain(place);
+    }
+
+    /// A client leaves its node, and comes back somewhere after so long.
+    fn go(&mut self, client: usize, back_ms: u64) {
+        let Some(place) = self.clients[client].at else { return };
+        let token = self.clients[client].connection.as_ref().map(|connection| connection.token);
+        self.clients[client].disconnect();
+        let topic = self.clients[client].topic;
+        let now = self.time(place);
+        if let (Some(node), Some(token)) = (&mut self.nodes[place], token) {
+            node.logs.cancel(TOPICS[topic], token, now);
+        }
+        self.unfollow_if_alone(place, topic);
+        self.at(self.now + back_ms, Event::Connect(client));
     }
 
     pub(super) fn unfollow_if_alone(&mut self, place: usize, topic: usize) {

@@ -11,7 +11,7 @@ impl World {
     pub(super) fn start(&mut self, place: usize, has_seeds: bool) {
         let id = NodeId(self.rng.bits());
         let limits = if self.shape.is_tight {
-            Limits { messages: 5, ttl_ms: 20_000, bytes: 2000 }
+            Limits { messages: 5, ttl_ms: if self.shape.forgets { 3000 } else { 20_000 }, bytes: 2000 }
         } else {
             Limits { messages: 10_000, ttl_ms: 600_000, bytes: 1 << 24 }
         };
@@ -20,6 +20,7 @@ impl World {
             limits,
             // Little enough that topics are given up for others.
             kept_bytes: if self.shape.is_tight { 2500 } else { 1 << 28 },
+            forget_ms: if self.shape.forgets { 4000 } else { 600_000 },
             unacked_bytes: 1 << 20,
             dead_after_ms: DEAD_AFTER_MS,
             part_bytes: self.shape.part_bytes,

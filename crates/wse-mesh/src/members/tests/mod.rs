@@ -2,6 +2,7 @@
 
 mod believed;
 mod bounds;
+mod joining;
 mod links;
 mod properties;
 mod refused;
@@ -51,6 +52,7 @@ fn hello(id: NodeId, session: u64) -> Hello {
         capabilities: ZSTD | 2,
         max_frame: 1 << 16,
         leaving: false,
+        joining: false,
         session: Session(session),
         address: Some(address(&format!("10.1.0.1:{}", id.0 % 60_000 + 1))),
     }
@@ -58,7 +60,15 @@ fn hello(id: NodeId, session: u64) -> Hello {
 
 fn entry(id: NodeId, told: Told, incarnation: u32) -> Entry {
     let address = hello(id, 0).address;
-    Entry { id, incarnation: Incarnation(incarnation), told, leaving: false, silent_ms: 0, address }
+    Entry {
+        id,
+        incarnation: Incarnation(incarnation),
+        told,
+        leaving: false,
+        joining: false,
+        silent_ms: 0,
+        address,
+    }
 }
 
 /// One node, its clock, and what it has said since it was last asked.

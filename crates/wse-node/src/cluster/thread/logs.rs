@@ -288,6 +288,8 @@ impl Core {
                 }
                 Some(Output::Hinted { topic, position }) => self.hinted(keeper, &topic, position),
                 Some(Output::Dropped { topic, runs }) => self.bury(&topic, &runs),
+                // Its number is in the counters.
+                Some(Output::Discarded { .. }) => {}
                 Some(Output::Left) => keeper.has_left.set(true),
             }
         }
