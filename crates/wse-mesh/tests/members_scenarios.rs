@@ -62,7 +62,7 @@ fn a_node_that_is_its_own_seed_waits_for_others_to_find_it_and_says_nothing_of_i
     world.name("seed", 0);
     let life = world.start(0, with_seed());
     assert!(world.processes[&life].members.view().joining);
-    world.run_for(4_900);
+    world.run_for(5_900);
     assert!(world.processes[&life].members.view().joining);
     world.run_for(200);
     assert!(!world.processes[&life].members.view().joining, "all its seeds are itself");
@@ -90,7 +90,7 @@ fn a_node_without_its_seeds_waits_five_seconds_and_then_acts_alone() {
     let mut world = World::new(1, 2);
     world.name("seed", 1);
     let life = world.start(0, with_seed());
-    world.run_for(4_900);
+    world.run_for(5_900);
     assert!(world.processes[&life].members.view().joining);
     world.run_for(200);
     assert!(!world.processes[&life].members.view().joining);
@@ -143,7 +143,7 @@ fn a_host_that_is_gone_is_dead_after_the_limit_and_not_before() {
     world.network.set_up(2, false);
     world.run_for(DEAD_AFTER_MS - 2_300);
     assert_eq!(seen(&world, id), [Some(Suspect); 4]);
-    world.run_for(4_900);
+    world.run_for(5_900);
     assert_eq!(seen(&world, id), [Some(Dead); 4]);
 }
 

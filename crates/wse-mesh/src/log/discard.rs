@@ -46,25 +46,30 @@ impl Topic {
         // It is not tried again before it has rested as long once more.
         self.used = core.now;
         let (targets, top) = (self.targets, self.history.top());
-        let is_unasked = core.lacks(super::Fault::DiscardUnasked);
         let Role::Home(home) = &mut self.role else { return false };
-        if !home.is_held_by_just(targets.as_slice(), top, core) && !is_unasked {
-            return false;
+        if core.lacks(super::Fault::DiscardUnasked) {
+            return true;
         }
-        home.discarding_until = Some(core.now + Config::ANSWER_MS);
+        home.is_held_by_just(targets.as_slice(), top, core) && self.discard_next(core)
+    }
+
+    /// Asks the next replica to forget its copy. Answers whether there is none.
+    fn discard_next(&mut self, core: &mut Core) -> bool {
+        let Role::Home(home) = &mut self.role else { return false };
+        let Some(copy) = home.next_copy() else { return true };
+        home.discarding = Some((copy, core.now + Config::ANSWER_MS));
         let item = TopicTerm { topic: &self.name, term: home.term };
-        for copy in home.listeners() {
-            core.send_item(copy, Kind::LogDiscard, |out| item.encode(out));
-        }
-        is_unasked || targets.as_slice().is_empty()
+        core.send_item(copy, Kind::LogDiscard, |out| item.encode(out));
+        false
     }
 
     /// Something has happened while the copies were to go, or no answer came: they are wanted again.
     pub(crate) fn keep_copies(&mut self, core: &mut Core) {
         let is_at_rest = self.is_at_rest(core);
         let Role::Home(home) = &mut self.role else { return };
-        if home.discarding_until.is_some_and(|until| until <= core.now || !is_at_rest) {
-            home.discarding_until = None;
+        let Some((asked, until)) = home.discarding else { return };
+        if until <= core.now || !is_at_rest {
+            (home.discarding, home.wanted_by) = (None, Some(asked));
             self.choose(core);
         }
     }
@@ -85,13 +90,13 @@ impl Topic {
             return false;
         }
         home.lost_copy(from);
+        let was_asked = home.discarding.is_some();
         self.touch(core);
-        let Role::Home(home) = &self.role else { return false };
-        if home.discarding_until.is_none() {
+        if !was_asked || !is_at_rest {
             self.choose(core);
             return false;
         }
-        is_at_rest && home.listeners().is_empty()
+        self.discard_next(core)
     }
 
     /// The log goes.

@@ -53,8 +53,10 @@ pub(crate) struct Home {
     mine: Option<Epoch>,
     replicas: Vec<Replica>,
     followers: Vec<Follower>,
-    /// It has asked its replicas to forget the log, and waits so long for them to say that they have.
-    pub(crate) discarding_until: Option<u64>,
+    /// It asks its replicas to forget the log, one after the other: this one, for whose answer it waits so long.
+    pub(crate) discarding: Option<(NodeId, u64)>,
+    /// The replica that did not answer when it was last asked: it may need the log, and is asked first.
+    pub(crate) wanted_by: Option<NodeId>,
     /// Up to where publishers were told that their publications are stored.
     acknowledged: u64,
 }
@@ -68,7 +70,8 @@ impl Home {
             mine,
             replicas: Vec::new(),
             followers: Vec::new(),
-            discarding_until: None,
+            discarding: None,
+            wanted_by: None,
             acknowledged: history.commit,
         }
     }
@@ -85,6 +88,12 @@ impl Home {
     /// A replica does not keep its copy any more.
     pub(crate) fn lost_copy(&mut self, from: NodeId) {
         self.replicas.retain(|replica| replica.id != from);
+    }
+
+    /// The replica that is asked next to forget its copy.
+    pub(crate) fn next_copy(&self) -> Option<NodeId> {
+        let has = |id: NodeId| self.replicas.iter().any(|replica| replica.id == id);
+        self.wanted_by.filter(|id| has(*id)).or(self.replicas.first().map(|replica| replica.id))
     }
 
     /// Whether all targets hold the log up to an offset, and nobody else is a replica.
@@ -117,7 +126,7 @@ impl Home {
     pub(crate) fn deadline(&self) -> Option<u64> {
         let waits = self.replicas.iter().filter(|replica| replica.acked.is_none());
         let invited = waits.map(|replica| replica.invited_at + Config::ANSWER_MS);
-        invited.chain(self.discarding_until).min()
+        invited.chain(self.discarding.map(|(_, until)| until)).min()
     }
 
     /// Up to where all targets hold the log; `None` while one has not shown that it does.
@@ -189,7 +198,7 @@ impl Topic {
     /// Sees to it that the right nodes keep copies.
     pub(crate) fn choose(&mut self, core: &mut Core) {
         let Role::Home(home) = &mut self.role else { return };
-        if home.discarding_until.is_some() {
+        if home.discarding.is_some() {
             return;
         }
         let targets = self.targets;

@@ -13,8 +13,36 @@ use crate::wire::{Address, Kind};
 const MAX_DIALS: usize = 64;
 
 /// How long a node that has just started looks for others, at the most, before it acts alone. Whoever is left of an earlier cluster dials the
-/// place of a node that has returned there within this time: a dial may be under way that gets no answer, and then it waits.
-pub(super) const JOINING_MS: u64 = DIAL_MS + NEAR_MS;
+/// place of a node that has returned there within this time: a dial may be under way that gets no answer, then it waits, and they greet.
+const JOINING_MS: u64 = DIAL_MS + NEAR_MS + 1_000;
+
+/// Of that time no more passes at once, whatever the clock says.
+const STEP_MS: u64 = 500;
+
+/// The time for which a node still looks for others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    left_ms: u64,
+    /// When that was so.
+    at_ms: u64,
+}
+
+impl Joining {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self { left_ms: JOINING_MS, at_ms: now_ms }
+    }
+
+    /// When it is to be looked at again.
+    pub(super) fn deadline_ms(self) -> u64 {
+        self.at_ms + self.left_ms.min(STEP_MS)
+    }
+
+    /// What is left of it.
+    fn at(self, now_ms: u64) -> Self {
+        let passed_ms = now_ms.saturating_sub(self.at_ms).min(STEP_MS);
+        Self { left_ms: self.left_ms.saturating_sub(passed_ms), at_ms: now_ms }
+    }
+}
 
 /// With whom there are links, and through which addresses: these need no dial.
 pub(super) struct Peace {
@@ -102,10 +130,10 @@ impl Members {
     /// A node stops to look for others before it acts when it is linked with one that does not look any more, for that one knows the others, or
     /// when time is up.
     pub(super) fn end_joining(&mut self) {
-        let Some(until_ms) = self.joining_until_ms else { return };
+        let Some(joining) = self.joining.map(|joining| joining.at(self.now_ms)) else { return };
         let is_led = self.records.values().any(|record| record.session.is_some() && record.has_joined);
-        if is_led || self.now_ms >= until_ms {
-            self.joining_until_ms = None;
+        self.joining = (!is_led && joining.left_ms > 0).then_some(joining);
+        if self.joining.is_none() {
             self.is_view_stale = true;
             self.send_all(Kind::PeerAnnounce, &self.own_entry().encode(), None);
         }

@@ -35,7 +35,7 @@ impl Members {
             capabilities: self.config.capabilities,
             max_frame: self.config.max_frame,
             leaving: self.leaving,
-            joining: self.joining_until_ms.is_some(),
+            joining: self.joining.is_some(),
             session,
             address: self.address.clone(),
         };
@@ -74,7 +74,7 @@ impl Members {
             incarnation: self.incarnation,
             told: Told::Alive,
             leaving: self.leaving,
-            joining: self.joining_until_ms.is_some(),
+            joining: self.joining.is_some(),
             silent_ms: 0,
             address: self.address.clone(),
         }

@@ -36,6 +36,7 @@ pub use config::Config;
 pub use output::{DialFailure, Level, Output, Peer, Terms, Why};
 
 use book::Book;
+use dial::Joining;
 use link::Link;
 use notes::Notes;
 use random::Random;
@@ -75,8 +76,8 @@ pub struct Members {
     stands: u64,
     book: Book,
     notes: Notes,
-    /// When it stops to be `joining` at the latest; `None` when it has.
-    joining_until_ms: Option<u64>,
+    /// It is `joining`.
+    joining: Option<Joining>,
     /// When the next list is told, and to whom the last was.
     list_at_ms: u64,
     list_last: Option<NodeId>,
@@ -115,7 +116,7 @@ impl Members {
             stands: 0,
             book,
             notes: Notes::default(),
-            joining_until_ms: joining.then_some(now_ms + dial::JOINING_MS),
+            joining: joining.then(|| Joining::new(now_ms)),
             list_at_ms: now_ms,
             list_last: None,
             wake_at_ms: now_ms,
@@ -332,7 +333,7 @@ impl Members {
             let view = View {
                 me: self.id,
                 leaving: self.leaving,
-                joining: self.joining_until_ms.is_some(),
+                joining: self.joining.is_some(),
                 members: self.records.values().map(Record::member).collect(),
             };
             if view != self.view {

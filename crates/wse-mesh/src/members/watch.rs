@@ -1,6 +1,7 @@
 //! Silence, suspicion and death.
 
 use super::Members;
+use super::dial::Joining;
 use super::link::Stage;
 use super::output::{Level, Why};
 use super::record::{Death, Record, State};
@@ -46,7 +47,6 @@ impl Members {
             record.heard_ms = self.now_ms;
             record.doubted_until_ms = record.doubted_until_ms.map(|until_ms| until_ms + late_ms);
         }
-        self.joining_until_ms = self.joining_until_ms.map(|until_ms| until_ms + late_ms);
     }
 
     /// When a member is to be looked at, if nothing happens before.
@@ -138,7 +138,8 @@ impl Members {
         let members = self.records.values().map(|record| self.member_deadline_ms(record));
         let has_listener = self.records.values().any(|record| record.session.is_some());
         let list = has_listener.then_some(self.list_at_ms);
-        links.chain(members).chain(list).chain(self.joining_until_ms).min().unwrap_or(u64::MAX)
+        let joining = self.joining.map(Joining::deadline_ms);
+        links.chain(members).chain(list).chain(joining).min().unwrap_or(u64::MAX)
     }
 
     /// A member is dead: its links go, and it is told if it said so itself.

@@ -430,16 +430,17 @@ impl World {
             if member.standing == Standing::Dead {
                 process.seen_dead.insert(member.id);
                 dead += u64::from(!self.ended.contains_key(&member.id));
-            } else if process.seen_dead.contains(&member.id)
-                && let Some(ended) = self.ended.get(&member.id)
-            {
+            } else if let Some(ended) = self.ended.get(&member.id) {
                 let since = self.now - ended;
                 assert!(
-                    since < 1_000,
+                    since < 1_000 || !process.seen_dead.contains(&member.id),
                     "seed {}: {} was revived at {life:?} {since} ms after its end",
                     self.seed,
                     member.id
                 );
+            } else {
+                // It was taken for dead, and is not.
+                process.seen_dead.remove(&member.id);
             }
         }
         self.false_deaths += dead;

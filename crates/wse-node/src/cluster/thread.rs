@@ -1,5 +1,6 @@
 //! The cluster's thread: it runs the links, tells the machines what comes, and does what they say.
 
+mod answers;
 mod logs;
 mod presence;
 

@@ -52,6 +52,17 @@ impl Histories {
         self.known(topic).is_some_and(|history| history.stamping.lock().placed)
     }
 
+    /// Whether those who hear the topic by patterns missed messages after an offset, which they were to get; they are told once.
+    pub(crate) fn missed_after(&self, topic: &str, offset: u64) -> bool {
+        let Some(history) = self.known(topic) else { return false };
+        let mut stamping = history.stamping.lock();
+        let missed = stamping.placed && offset < stamping.heard_from;
+        if missed {
+            stamping.heard_from = offset;
+        }
+        missed
+    }
+
     /// The cluster's position of a topic is known: the history begins there, if it has none. `told` hears, under the lock, what was believed
     /// before.
     pub(crate) fn place(&self, topic: &str, position: Position, told: impl FnOnce(Position)) {
@@ -75,7 +86,7 @@ impl Histories {
     /// The history goes on from another position than the one that it had.
     pub(crate) fn begin_again(&self, history: &History, stamping: &mut Stamping, position: Position) {
         stamping.prefix = StampPrefix::new(&history.topic, position);
-        stamping.placed = true;
+        (stamping.placed, stamping.heard_from) = (true, position.offset);
         self.change(stamping, |stamping| stamping.log = Log::beginning_at(position));
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Stamping {
     ended: bool,
     /// In a cluster: its positions are those of the cluster. Until that is so nothing is stamped by it.
     placed: bool,
+    /// In a cluster: whoever hears the topic by a pattern got, or was told that it missed, all before this offset.
+    heard_from: u64,
     /// Its bytes, as they were last added to the sum.
     counted: usize,
 }
@@ -155,7 +157,15 @@ impl Histories {
         let history = Arc::new(History {
             topic,
             used: AtomicU64::new(self.uses.fetch_add(1, Relaxed)),
-            stamping: Mutex::new(Stamping { log, prefix, head: Vec::new(), ended: false, placed, counted }),
+            stamping: Mutex::new(Stamping {
+                heard_from: log.position().offset,
+                log,
+                prefix,
+                head: Vec::new(),
+                ended: false,
+                placed,
+                counted,
+            }),
         });
         self.held.fetch_add(counted, Relaxed);
         history

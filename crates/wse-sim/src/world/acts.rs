@@ -66,10 +66,16 @@ impl World {
         }
     }
 
+    /// Who restarts nodes in turn waits until each is ready.
+    fn is_anybody_joining(&self) -> bool {
+        let machines = self.nodes.iter().flatten().filter_map(|node| node.machine.as_ref());
+        machines.into_iter().any(|machine| machine.members.view().joining)
+    }
+
     pub(super) fn leave(&mut self, place: usize) {
         if !self.setup.class.is_parted()
             && !self.is_healed
-            && self.nodes.iter().flatten().any(|node| node.members.is_leaving)
+            && (self.nodes.iter().flatten().any(|node| node.members.is_leaving) || self.is_anybody_joining())
         {
             // One after the other.
             let later = self.now + 1000;

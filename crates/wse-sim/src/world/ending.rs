@@ -78,7 +78,9 @@ impl World {
             self.oracle.broken(format!("G2 {name}: a publication is twice in the log {:?}", log.values()));
         }
         let one_side = self.kills == 0 && !self.oracle.is_forked(topic);
-        let survives = (is_whole || one_side) && (self.shape.replicas > 0 || self.kills == 0);
+        // What is kept for a moment only is not kept to the end.
+        let survives =
+            (is_whole || one_side) && (self.shape.replicas > 0 || self.kills == 0) && !self.shape.forgets;
         let stored = self.oracle.stored.clone();
         for (id, (of, position)) in stored {
             let is_below = position.map_or(floor > 0, |position| position.offset <= floor);

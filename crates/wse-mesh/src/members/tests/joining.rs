@@ -63,7 +63,7 @@ fn that_one_has_joined_is_never_taken_back() {
 fn nodes_that_have_all_just_started_wait_for_an_elder_to_find_them() {
     let mut node = newcomer(&["seed:1"]);
     let other = meet_joining(&mut node, HIGH, true);
-    node.pass(4_999, &[other]);
+    node.pass(5_999, &[other]);
     assert!(node.members.view().joining);
     node.pass(1, &[other]);
     assert!(!node.members.view().joining);
@@ -74,7 +74,7 @@ fn a_node_whose_only_seed_is_itself_waits_until_those_who_knew_it_had_time_to_fi
     let mut config = config();
     config.seeds = vec![config.advertised.clone().unwrap()];
     let mut node = Node::new(config.clone());
-    node.pass(4_999, &[]);
+    node.pass(5_999, &[]);
     assert!(node.members.view().joining);
     node.pass(1, &[]);
     assert!(!node.members.view().joining);
@@ -82,6 +82,20 @@ fn a_node_whose_only_seed_is_itself_waits_until_those_who_knew_it_had_time_to_fi
     let mut node = Node::new(config);
     node.link(LOW);
     assert!(!node.members.view().joining, "one of them has found it");
+}
+
+#[test]
+fn a_clock_that_jumps_cuts_nothing_short() {
+    let mut node = newcomer(&["seed:1"]);
+    for _ in 0..3 {
+        node.pass(400, &[]);
+        node.now += 1_500;
+        node.members.handle_timeout(node.now);
+    }
+    node.pass(4_499, &[]);
+    assert!(node.members.view().joining);
+    node.pass(1, &[]);
+    assert!(!node.members.view().joining);
 }
 
 #[test]

@@ -13,9 +13,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use hashbrown::{HashMap, HashSet};
 use tokio::task::spawn_local;
 use wse_core::history::Position;
-use wse_core::protocol::stamp::StampPrefix;
-use wse_core::topic::Filter;
-use wse_core::websocket::Opcode;
 use wse_link::{Class, NotPushed};
 use wse_mesh::ids::{NodeId, Session};
 use wse_mesh::log::{Gap, Logs, Output, Run};
@@ -24,9 +21,7 @@ use wse_mesh::wire::{Kind, Malformed};
 
 use super::{Core, LOOK};
 use crate::cluster::desk::{Batch, LogStatus, StoredAt, Wish};
-use crate::cluster::mirror::stamped;
 use crate::histories::Histories;
-use crate::inbox::Message;
 
 /// Bytes of messages in lines from which nothing is taken that would make them longer.
 const LONG_BYTES: usize = 1 << 20;
@@ -35,10 +30,14 @@ const LINGER_MS: u64 = 5000;
 
 /// The logs of this node and what belongs to them.
 pub(super) struct Keeper {
-    logs: RefCell<Logs>,
+    pub(super) logs: RefCell<Logs>,
     /// Whom the logs were asked for by a token.
     asked: RefCell<HashMap<u64, Asked>>,
     next_token: Cell<u64>,
+    /// Topics that the logs were asked for on behalf of patterns, and have not answered.
+    pub(super) hinted: RefCell<HashSet<Arc<str>>>,
+    /// Answers that would give these topics a place before that is answered, and so make the patterns miss what came before.
+    pub(super) held: RefCell<HashMap<Arc<str>, Vec<Step>>>,
     /// Topics whose stream this node's clients share, or are about to.
     followed: RefCell<HashSet<Arc<str>>>,
     /// Topics that nobody heard when it was last looked, and when it is looked again.
@@ -56,7 +55,7 @@ pub(super) struct Keeper {
 }
 
 /// Why the logs were asked for a topic.
-enum Asked {
+pub(super) enum Asked {
     /// Somebody waits to be subscribed.
     By(Wish),
     /// Somebody is subscribed already.
@@ -66,7 +65,7 @@ enum Asked {
 }
 
 /// Something for the clients of this node.
-enum Step {
+pub(super) enum Step {
     Deliver(Run),
     Gap(Gap),
     Answer { asked: Asked, confirmed: bool, recovered: bool, position: Option<Position>, replay: Vec<Run> },
@@ -88,6 +87,8 @@ impl Keeper {
             logs: RefCell::new(logs),
             asked: RefCell::default(),
             next_token: Cell::new(0),
+            hinted: RefCell::default(),
+            held: RefCell::default(),
             followed: RefCell::default(),
             quiet: RefCell::default(),
             lines: RefCell::default(),
@@ -152,7 +153,7 @@ impl Keeper {
         self.logs.borrow_mut().handle_frame(from, session, kind, topic, payload, now_ms)
     }
 
-    fn ask(&self, topic: &str, position: Option<Position>, asked: Asked, now_ms: u64) {
+    pub(super) fn ask(&self, topic: &str, position: Option<Position>, asked: Asked, now_ms: u64) {
         let token = self.next_token.get();
         self.next_token.set(token + 1);
         self.asked.borrow_mut().insert(token, asked);
@@ -160,7 +161,7 @@ impl Keeper {
         self.logs.borrow_mut().recover(topic, token, position, now_ms);
     }
 
-    fn is_followed(&self, topic: &str) -> bool {
+    pub(super) fn is_followed(&self, topic: &str) -> bool {
         self.followed.borrow().contains(topic)
     }
 }
@@ -218,7 +219,11 @@ impl Core {
             if self.shared.topics.is_heard(&topic) || !keeper.is_followed(&topic) {
                 continue;
             }
-            if keeper.asked.borrow().values().any(waits) || keeper.lines.borrow().contains_key(&topic) {
+            let is_held = keeper.held.borrow().contains_key(&topic);
+            if is_held
+                || keeper.asked.borrow().values().any(waits)
+                || keeper.lines.borrow().contains_key(&topic)
+            {
                 keeper.quiet.borrow_mut().push_back((now_ms + LINGER_MS, topic));
                 continue;
             }
@@ -277,16 +282,18 @@ impl Core {
                     let asked = keeper.asked.borrow_mut().remove(&token);
                     if let Some(asked) = asked {
                         let answer = Step::Answer { asked, confirmed, recovered, position, replay };
-                        self.step(keeper, histories, topic, answer);
+                        self.answered(keeper, histories, topic, answer);
                     }
                 }
                 Some(Output::Stored { token, position, copies, .. }) => {
                     self.cluster.desk().tell_stored(token, StoredAt { position, copies });
                 }
                 Some(Output::Committed { topic, after, upto, is_home }) => {
-                    self.committed(keeper, &topic, after, upto, is_home);
+                    self.committed(keeper, histories, &topic, after, upto, is_home);
                 }
-                Some(Output::Hinted { topic, position }) => self.hinted(keeper, &topic, position),
+                Some(Output::Hinted { topic, position }) => {
+                    self.hinted(keeper, histories, &topic, position);
+                }
                 Some(Output::Dropped { topic, runs }) => self.bury(&topic, &runs),
                 // Its number is in the counters.
                 Some(Output::Discarded { .. }) => {}
@@ -316,7 +323,7 @@ impl Core {
     }
 
     /// Something for the clients of this node; behind what waits for them already.
-    fn step(&self, keeper: &Keeper, histories: &Histories, topic: Arc<str>, step: Step) {
+    pub(super) fn step(&self, keeper: &Keeper, histories: &Histories, topic: Arc<str>, step: Step) {
         let mut lines = keeper.lines.borrow_mut();
         if !lines.contains_key(&topic) && self.try_step(keeper, histories, &topic, &step) {
             return;
@@ -376,115 +383,5 @@ impl Core {
                 true
             }
         }
-    }
-
-    fn answer(
-        &self,
-        histories: &Histories,
-        topic: &Arc<str>,
-        asked: &Asked,
-        (confirmed, recovered): (bool, bool),
-        position: Option<Position>,
-        replay: &[Run],
-    ) {
-        let shared = &self.shared;
-        let is_new = !histories.is_placed(topic);
-        match (asked, position) {
-            (Asked::Hinted(from), Some(position)) if is_new && recovered => {
-                // Those who hear it by patterns have heard nothing of it yet: what is replayed is new to all of them.
-                shared.place_topic(histories, topic, *from);
-                let mut at = *from;
-                for run in replay {
-                    self.turn_if_other(histories, topic, &mut at, run.epoch);
-                    shared.deliver_run(histories, topic, run);
-                    at.offset += run.messages.len() as u64;
-                }
-                self.turn_if_other(histories, topic, &mut at, position.epoch);
-            }
-            (Asked::Hinted(_), Some(position)) if is_new => {
-                shared.place_topic(histories, topic, position);
-                shared.tell_uncounted(topic);
-            }
-            (_, Some(position)) => {
-                shared.place_topic(histories, topic, position);
-                let from =
-                    if let Asked::By(wish) = asked { wish.position.filter(|_| recovered) } else { None };
-                histories.put_before(topic, from, replay);
-            }
-            (_, None) => {}
-        }
-        if let Asked::By(wish) = asked {
-            self.cluster.desk().answer(wish, confirmed, self.now_ms());
-        }
-    }
-
-    fn turn_if_other(
-        &self,
-        histories: &Histories,
-        topic: &Arc<str>,
-        at: &mut Position,
-        epoch: wse_core::history::Epoch,
-    ) {
-        if at.epoch != epoch {
-            let next = Position { epoch, ..*at };
-            let gap = Gap { after: Some(*at), missed: Some(0), next };
-            self.shared.tell_gap(histories, topic, &gap);
-            *at = next;
-        }
-    }
-
-    /// A home says that a topic has messages, which patterns here may mean.
-    fn hinted(&self, keeper: &Keeper, topic: &str, position: Position) {
-        if !keeper.is_followed(topic) && self.shared.topics.is_heard(topic) {
-            keeper.ask(topic, Some(position), Asked::Hinted(position), self.now_ms());
-        }
-    }
-
-    /// Messages are committed in a log that is kept here.
-    fn committed(&self, keeper: &Keeper, topic: &Arc<str>, after: Position, upto: u64, is_home: bool) {
-        self.hinted(keeper, topic, after);
-        if !is_home {
-            return;
-        }
-        let route = self.cluster.interests.route(topic);
-        let local = self.shared.topics.group_names(topic);
-        if !route.peers.is_empty() {
-            let links = self.cluster.links.read();
-            let peers =
-                route.peers.iter().filter_map(|peer| links.get(peer.get())?.as_ref().map(|(id, _)| *id));
-            keeper.logs.borrow_mut().hint(topic, after, peers.collect::<Vec<NodeId>>());
-        }
-        if local.is_empty() && route.groups.is_empty() && route.unknown.is_empty() {
-            return;
-        }
-        let Ok(filter) = Filter::parse_exact(topic) else { return };
-        let runs = keeper.logs.borrow().messages(topic, after.offset, upto);
-        for run in runs {
-            let prefix = StampPrefix::new(topic, Position { epoch: run.epoch, offset: run.first - 1 });
-            for (message, offset) in run.messages.iter().zip(run.first..) {
-                let text = stamped(&prefix, message, offset);
-                let message = Message { opcode: Opcode::Text, head: &[], tail: &text };
-                self.cluster.share_out(&self.shared, &route, filter, &message);
-            }
-        }
-    }
-
-    /// Messages of a branch that did not become the cluster's.
-    fn bury(&self, topic: &str, runs: &[Run]) {
-        let (shared, cluster) = (&self.shared, &self.cluster);
-        for message in runs.iter().flat_map(|run| &run.messages) {
-            cluster.counts.dropped.fetch_add(1, Relaxed);
-            let reason = "after a partition the topic goes on without it";
-            cluster.letters.add(topic, message, cluster.id(), reason, shared.clock.unix_ms());
-        }
-        let messages: usize = runs.iter().map(|run| run.messages.len()).sum();
-        let clock = shared.clock;
-        crate::log::limited!(
-            warn,
-            clock,
-            topic,
-            messages,
-            "after a partition a topic goes on without messages of this side: get_cluster_dlq_entries() has the last of them"
-        );
     }
 }
