@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -83,3 +84,45 @@ def test_a_flood_of_several_publishers_is_stored_whole(server_factory: Factory) 
         assert len(got) == end.offset
     for thread in threads:
         thread.join()
+
+
+def forgotten(nodes: list[Running]) -> int:
+    """How many histories their homes have forgotten, of all nodes."""
+    counts = (
+        re.search(
+            r"^wse_cluster_forgotten_histories_total (\d+)$", node.server.prometheus_metrics(), re.MULTILINE
+        )
+        for node in nodes
+    )
+    return sum(int(count[1]) for count in counts if count)
+
+
+def test_topics_that_nobody_needs_are_forgotten(server_factory: Factory) -> None:
+    # Forgotten after ten times dead_after.
+    short = {"heartbeat_interval": 0.2, "dead_after": 0.6}
+    nodes = mesh(server_factory, 3, cluster=short, recovery_enabled=True, recovery_ttl=0.5)
+    topics = [f"room.{number}" for number in range(300)]
+    for node, some in zip(nodes, (topics[:100], topics[100:200], topics[200:]), strict=True):
+        peer = node.dial()
+        node.server.subscribe_connection(peer.conn_id, some)
+        peer.close()
+    old = nodes[0].server.broadcast("said", message(1), wait="stored")
+    assert isinstance(old, Position)
+    listener = nodes[1].subscriber("heard")
+    nodes[0].server.broadcast("heard", message(1), wait="stored")
+
+    wait_until(lambda: forgotten(nodes) == len(topics) + 1, "all but one are forgotten", timeout=30.0)
+    # At its home, at its replica and where somebody listens: the one that is left.
+    for node in nodes:
+        wait_until(
+            lambda node=node: node.server.health_snapshot()["recovery_topic_count"] <= 1, "the rest is gone"
+        )
+    peer = nodes[2].dial()
+    answer = nodes[2].server.subscribe_with_recovery(peer.conn_id, ["said"], positions={"said": old})
+    assert not answer["topics"]["said"]["recovered"]
+    after = nodes[0].server.broadcast("said", message(2), wait="stored")
+    assert isinstance(after, Position)
+    assert after.epoch != old.epoch
+    # Who went on listening has heard nothing of all that.
+    nodes[0].server.broadcast("heard", message(2), wait="stored")
+    assert [listener.receive_json()["o"] for _ in range(2)] == [1, 2]

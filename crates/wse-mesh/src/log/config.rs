@@ -51,6 +51,8 @@ impl Config {
         2 * self.dead_after_ms + 4000
     }
 
+    /// How long a publisher that is no member any more is known at the least: longer than any other node may remember it.
+    pub(crate) const PUBLISHERS_MS: u64 = 4_000_000;
     /// How long a log that nobody here needs, and that this node keeps for nobody, is kept in case somebody comes back: not as long as its home
     /// keeps it, since it must not outlive that.
     pub(crate) fn idle_ms(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wse_core::history::Position;
 
+use super::config::Config;
 use super::core::Core;
 use super::frames::about_many::TopicTerm;
 use super::frames::about_one::Fetch;
@@ -97,6 +98,8 @@ pub(crate) struct Topic {
     is_dirty: bool,
     /// When it is looked at again at the latest.
     pub(crate) armed: u64,
+    /// Publishers whom nobody knows any more are not looked for before.
+    look_at_publishers: u64,
     /// When it was last of use to anybody here.
     pub(crate) used: u64,
 }
@@ -130,6 +133,7 @@ impl Topic {
             unacked: None,
             is_dirty: false,
             armed: u64::MAX,
+            look_at_publishers: core.now + Config::PUBLISHERS_MS,
             used: core.now,
         }
     }
@@ -305,8 +309,9 @@ impl Topic {
 
     fn prune(&mut self, core: &Core) {
         self.history.ring.prune(core.now, &core.config.limits, self.least_kept());
-        let floor = self.history.floor();
-        if floor == self.history.top() {
+        if self.look_at_publishers <= core.now {
+            self.look_at_publishers = core.now + Config::PUBLISHERS_MS;
+            let floor = self.history.floor();
             self.history.last.forget(floor, |publisher| core.may_publish(publisher));
         }
     }

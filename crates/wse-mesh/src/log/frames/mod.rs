@@ -134,6 +134,7 @@ pub(crate) fn last(reader: &mut Reader<'_>) -> Result<Last, Malformed> {
             publisher: node(reader, "publisher")?,
             seq: counted(reader, "publisher")?,
             offset: counted(reader, "publisher")?,
+            is_unknown: false,
         });
     }
     Last::checked(stamps).ok_or(Malformed("publishers"))
