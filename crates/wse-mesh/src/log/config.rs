@@ -42,6 +42,8 @@ impl Default for Config {
 impl Config {
     /// How long something that another node should have brought about is waited for before it is tried again.
     pub(crate) const RETRY_MS: u64 = 1000;
+    /// How long a node that was refused rests at the least before it takes over again; each time twice as long.
+    pub(crate) const FIRST_REST_MS: u64 = 10;
     /// How long an answer is waited for on a standing link.
     pub(crate) const ANSWER_MS: u64 = 3000;
 

@@ -167,7 +167,10 @@ impl Topic {
             Reply::Refused { promised } => {
                 self.promise(promised);
                 if of_this_term {
-                    let rest_until = core.soon(300, 1500);
+                    // At first it may only not have noticed yet that the home is gone.
+                    let least_ms = (Config::FIRST_REST_MS << self.refusals.min(8)).min(300);
+                    self.refusals = self.refusals.saturating_add(1);
+                    let rest_until = core.soon(least_ms, 5 * least_ms);
                     self.give_up(core, rest_until);
                 }
                 return;
@@ -349,6 +352,7 @@ impl Topic {
         home.settled = core.lacks(super::Fault::AnswerUnsettled);
         self.role = Role::Home(Box::new(home));
         core.counters.taken += 1;
+        self.refusals = 0;
         // What waits for nothing but a home need not wait for it to settle.
         if let Some(unacked) = &mut self.unacked {
             unacked.send_again();

@@ -80,6 +80,8 @@ pub(crate) struct Topic {
     pub(crate) is_kept: bool,
     /// The number of the last publication of this node.
     pub(crate) published: u64,
+    /// How often others refused to let it take over.
+    pub(crate) refusals: u8,
     /// It does not take over before.
     pub(crate) rest_until: u64,
     /// It does not ask to attach before.
@@ -123,6 +125,7 @@ impl Topic {
             fetching: None,
             is_kept: false,
             published: core.published,
+            refusals: 0,
             rest_until: 0,
             attach_after: 0,
             offer_after: 0,
