@@ -1,11 +1,12 @@
 """Measure messages that go through one hop of a cluster, beside the same without and the earlier release.
 
 python3 benches/hop.py                 everything, a few minutes
-python3 benches/hop.py --only flood    some of: flood, latency, idle, history, stored
+python3 benches/hop.py --only flood    some of: flood, latency, idle, history, stored, failover, back
 
 Two cores are needed: the publisher's node and the clients on one, the node with the subscribers on the other.
 With history there are three nodes, the home of the topic is not the publisher's, and one replica holds what
-is delivered.
+is delivered. failover: one of three nodes is killed, stopped or frozen while another stores messages in a
+dozen topics. back: a thousand clients go on from a position at a node that has nothing of the topic.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -32,6 +34,7 @@ NODE = Path(__file__).resolve().parent / "node.py"
 PUBLISHER_CPU, SUBSCRIBERS_CPU = 0, 1
 SUBSCRIBERS = 100
 NODES = 12
+BACK, MISSED = 1000, 100
 RATE = 1000.0
 
 
@@ -79,15 +82,15 @@ def pair(python: str, rate: float, *, hop: bool) -> Iterator[tuple[Node, Node]]:
 
 
 @contextmanager
-def three(python: str, role: str, argument: float) -> Iterator[tuple[Node, Node]]:
-    """A publisher and a node with subscribers of a topic whose home is the third node, or the second."""
-    ports = [proc.free_port() for _ in range(3)]
+def several(python: str, role: str, argument: float, count: int = 3) -> Iterator[list[Node]]:
+    """A publisher and nodes that listen, with histories."""
+    ports = [proc.free_port() for _ in range(count)]
     addresses = [f"127.0.0.1:{port}" for port in ports]
     os.environ["NODE_HISTORY"] = "1"
     with ExitStack() as stack:
         publisher = Node(python, PUBLISHER_CPU, role, str(ports[0]), *addresses[1:], str(argument))
         nodes = [publisher]
-        for at in (1, 2):
+        for at in range(1, count):
             others = [address for address in addresses if address != addresses[at]]
             nodes.append(Node(python, SUBSCRIBERS_CPU, "listen", str(ports[at]), *others))
         for node in nodes:
@@ -97,9 +100,16 @@ def three(python: str, role: str, argument: float) -> Iterator[tuple[Node, Node]
             for node in nodes:
                 node.expect(word)
         publisher.tell("find")
-        topic = publisher.line(30)
+        topic = publisher.line(60)
         nodes[1].tell(topic)
-        yield publisher, nodes[1]
+        yield nodes
+
+
+@contextmanager
+def three(python: str, role: str, argument: float) -> Iterator[tuple[Node, Node]]:
+    """A publisher and a node with subscribers of a topic whose home is the third node, or the second."""
+    with several(python, role, argument) as (publisher, listener, _):
+        yield publisher, listener
 
 
 @dataclass
@@ -177,6 +187,61 @@ class Bench:
         }
         return row | {"p50 to raw": row["p50"] / row["raw p50"]}
 
+    def failover(self) -> dict[str, float]:
+        """Milliseconds that the longest message waited to be stored while a node went, one way or another."""
+        row = {}
+        for how, seconds in (("killed", 3.0), ("stopped", 3.0), ("frozen", 14.0)):
+            with several(self.python, "watch", seconds) as (publisher, _, goes):
+                publisher.go()
+                time.sleep(1)
+                if how == "stopped":
+                    goes.tell("stop")
+                else:
+                    goes.process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+                row[how] = pairs(publisher.line(seconds + 90))["worst_ms"]
+                if how == "frozen":
+                    goes.process.send_signal(signal.SIGCONT)
+        return row
+
+    def back(self) -> dict[str, float]:
+        """Milliseconds until a thousand clients have what they missed of a topic that their node did not have."""
+        with several(self.python, "publish", 0, count=4) as (publisher, *others):
+            publisher.tell(f"miss {MISSED}")
+            said = publisher.line(60).split()
+
+            def look(node: Node) -> dict[str, float]:
+                node.tell("look")
+                return pairs(node.line(30))
+
+            node = min(others, key=lambda node: look(node)["bytes"])
+            before = look(node)
+            node.tell(" ".join(["back", *said[1:]]))
+            node.expect("waits")
+            command = [
+                str(self.wsload),
+                "recover",
+                "127.0.0.1",
+                str(node.port),
+                "/wse",
+                str(BACK),
+                "60",
+                "",
+                "",
+            ]
+            environment = {"WSLOAD_EXPECT": str(MISSED), "WSLOAD_WINDOW": "256"}
+            with Child(command, PUBLISHER_CPU, environment) as child:
+                child.line(60)
+                delivered = child.line(90)
+            if not delivered.startswith("delivered"):
+                raise DiedError(f"not all came back: {delivered}")
+            after = look(node)
+        fetches = after["fetches"] - before["fetches"]
+        return {
+            "recovered": pairs(delivered)["after_s"] * 1000,
+            "fetches": fetches,
+            "held before": before["bytes"],
+        }
+
     def idle(self) -> dict[str, float]:
         """Percent of a core that each of a dozen nodes needs for its links."""
         seconds = max(10.0, 2 * self.seconds)
@@ -203,7 +268,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--only", default="flood,latency,idle,history,stored")
+    parser.add_argument("--only", default="flood,latency,idle,history,stored,failover,back")
     parser.add_argument(
         "--ours", default=sys.executable, metavar="PYTHON", help="interpreter with this build"
     )
