@@ -204,7 +204,7 @@ class Bench:
         return row
 
     def back(self) -> dict[str, float]:
-        """Milliseconds until a thousand clients have what they missed of a topic that their node did not have."""
+        """Milliseconds until a thousand clients have what they missed of a topic new to their node."""
         with several(self.python, "publish", 0, count=4) as (publisher, *others):
             publisher.tell(f"miss {MISSED}")
             said = publisher.line(60).split()

@@ -11,6 +11,9 @@ import pytest
 
 import presence
 import support
+from hosts import network, start
+
+__all__ = ["network", "start"]
 
 
 @pytest.fixture(autouse=True)

@@ -244,6 +244,14 @@ class NetNode(NodeProcess):
         """Disconnects a client."""
         self.do(_hang_up, name)
 
+    def read(self, name: str) -> None:
+        """Lets a client read that was to `listen` without reading."""
+        self.do(_read, name)
+
+    def code(self, name: str) -> int | None:
+        """The code with which a client was closed, if it was."""
+        return self.do(_code, name)
+
     def heard(self, name: str) -> list[str]:
         """What a client has received so far."""
         return self.do(_heard, name)
@@ -270,14 +278,23 @@ class Listener:
     def __init__(self, host: Host, name: str, options: dict[str, Any]) -> None:
         self.received: list[str] = []
         headers = {"Cookie": f"name={name}"} | options.pop("additional_headers", {})
+        reads = options.pop("reads", True)
+        self.code: int | None = None
         self._socket = dial(f"ws://{HOST}:{host.server.port}/wse", additional_headers=headers, **options)
         self._thread = threading.Thread(target=self._read, name=f"listener {name}", daemon=True)
+        if reads:
+            self.read()
+
+    def read(self) -> None:
+        """Begins to read."""
         self._thread.start()
 
     def _read(self) -> None:
-        with suppress(ConnectionClosed):
+        try:
             for message in self._socket:
                 self.received.append(str(message))
+        except ConnectionClosed as closed:
+            self.code = closed.code
 
     def close(self) -> None:
         """Says goodbye."""
@@ -319,6 +336,14 @@ def _listen(host: Host, name: str, topic: str, options: dict[str, Any]) -> None:
 
 def _hang_up(_: Host, name: str) -> None:
     _listeners.pop(name).close()
+
+
+def _read(_: Host, name: str) -> None:
+    _listeners[name].read()
+
+
+def _code(_: Host, name: str) -> int | None:
+    return _listeners[name].code
 
 
 def _heard(_: Host, name: str) -> list[str]:

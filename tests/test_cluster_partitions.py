@@ -12,13 +12,13 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import jwt
 import pytest
 
+from hosts import HEALED, HOSTS, LIMITS, Start, is_whole, wait_until_whole
 from netns import NetNode, Network, why_not
 from server_process import Host
 from support import wait_until
@@ -28,50 +28,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it is poss
 TROUBLE = float(os.environ.get("WSE_PARTITIONS_SECONDS", "10"))
 """For how long what repeats goes on."""
 
-HOSTS = ("a", "b", "c")
-LIMITS: dict[str, Any] = {"heartbeat_interval": 0.25, "dead_after": 2.0}
-HEALED = 8.0
-"""Seconds from the healing of a network to links between all: a dial under way fails after three seconds, and
-the next begins two seconds later at the latest; a busy machine has the rest."""
-
 SECRET = "a secret that has more than thirty-two bytes"
-
-Start = Callable[..., list[NetNode]]
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    with Network(*HOSTS) as network:
-        yield network
-
-
-@pytest.fixture
-def start(network: Network) -> Iterator[Start]:
-    """Starts a node on each host, of which the first is the seed of the others."""
-    with ExitStack() as running:
-
-        def begin(cluster: dict[str, Any] | None = None, **options: Any) -> list[NetNode]:
-            seeds = [(), (network.address("a"),), (network.address("a"),)]
-            nodes = [
-                running.enter_context(
-                    NetNode(network, host, *seed, cluster=LIMITS | (cluster or {}), **options)
-                )
-                for host, seed in zip(HOSTS, seeds, strict=True)
-            ]
-            wait_until_whole(nodes)
-            return nodes
-
-        yield begin
-
-
-def is_whole(nodes: Sequence[NetNode]) -> bool:
-    """Whether each of these is linked with all the others, and with nobody else."""
-    names = {node.name for node in nodes}
-    return all(node.linked() == names - {node.name} for node in nodes)
-
-
-def wait_until_whole(nodes: Sequence[NetNode], timeout: float = 10.0) -> None:
-    wait_until(lambda: is_whole(nodes), f"{len(nodes)} nodes are linked", timeout)
 
 
 def wait_for_state(node: NetNode, other: NetNode, *states: str, timeout: float = 10.0) -> None:

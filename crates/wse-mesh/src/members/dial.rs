@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::book::{FAR_MS, NEAR_MS, Target};
 use super::output::{DialFailure, Level, Output};
-use super::record::{Death, State};
+use super::record::{Death, Record, State};
 use super::{DIAL_MS, Members};
 use crate::ids::NodeId;
 use crate::wire::{Address, Kind};
@@ -127,11 +127,12 @@ impl Members {
         }
     }
 
-    /// A node stops to look for others before it acts when it is linked with one that does not look any more, for that one knows the others, or
-    /// when time is up.
+    /// A node stops to look for others before it acts when it is linked with one that does not look any more, and has heard of all whom that one
+    /// knows, or when time is up.
     pub(super) fn end_joining(&mut self) {
         let Some(joining) = self.joining.map(|joining| joining.at(self.now_ms)) else { return };
-        let is_led = self.records.values().any(|record| record.session.is_some() && record.has_joined);
+        let leads = |record: &Record| record.session.is_some() && record.has_joined && record.has_told;
+        let is_led = self.records.values().any(leads);
         self.joining = (!is_led && joining.left_ms > 0).then_some(joining);
         if self.joining.is_none() {
             self.is_view_stale = true;

@@ -121,6 +121,7 @@ impl Members {
                 for entry in decode_list(payload)? {
                     self.hear_of(other.id, &entry, self.now_ms);
                 }
+                self.records.get_mut(&other.id).expect("a named link has a record").has_told = true;
             }
             _ => {}
         }

@@ -51,6 +51,8 @@ pub(super) struct Record {
     round_trip_8ths: Option<u64>,
     /// It no longer looks for others before it acts; that is never taken back.
     pub(super) has_joined: bool,
+    /// It has told whom it knows.
+    pub(super) has_told: bool,
     /// A link with it has counted in this life.
     pub(super) was_linked: bool,
     /// Somebody else has lost it.
@@ -74,6 +76,7 @@ impl Record {
             session: None,
             round_trip_8ths: None,
             has_joined: false,
+            has_told: false,
             was_linked: false,
             told_suspect: false,
             doubted_until_ms: None,

@@ -73,6 +73,7 @@ impl Histories {
             if !stamping.placed {
                 let before = stamping.position();
                 self.begin_again(&history, &mut stamping, position);
+                stamping.heard_from = position.offset;
                 told(before);
             }
             return;
@@ -86,7 +87,7 @@ impl Histories {
     /// The history goes on from another position than the one that it had.
     pub(crate) fn begin_again(&self, history: &History, stamping: &mut Stamping, position: Position) {
         stamping.prefix = StampPrefix::new(&history.topic, position);
-        (stamping.placed, stamping.heard_from) = (true, position.offset);
+        stamping.placed = true;
         self.change(stamping, |stamping| stamping.log = Log::beginning_at(position));
     }
 

@@ -154,6 +154,7 @@ fn a_node_that_has_shut_down_says_so_and_nothing_more() {
     config.peers = vec![address("peer:1")];
     let mut node = Node::new(config);
     let (low, greeting) = (node.link(LOW), node.accept());
+    node.tell(low, Kind::PeerList, &encode_lists(&[entry(LOW, Told::Alive, 0)], 1_000)[0]);
     node.said();
     node.members.shutdown(node.now);
     let said = node.said();

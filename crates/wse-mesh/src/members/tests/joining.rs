@@ -18,6 +18,10 @@ fn meet_joining(node: &mut Node, id: NodeId, joining: bool) -> Session {
     session
 }
 
+fn hear_list(node: &mut Node, session: Session, entries: &[Entry]) {
+    node.tell(session, Kind::PeerList, &encode_lists(entries, 1_000)[0]);
+}
+
 /// Whether it was said to be joining, in each announcement of its own.
 fn said_to_join(said: &[Output]) -> Vec<(Session, bool)> {
     let own = sent(said, Kind::PeerAnnounce).into_iter();
@@ -33,7 +37,10 @@ fn a_node_with_nobody_to_look_for_acts_at_once() {
 fn a_node_that_is_linked_with_one_that_does_not_look_acts() {
     let mut node = newcomer(&["seed:1", "seed:2"]);
     let elder = meet_joining(&mut node, HIGH, false);
+    assert!(node.members.view().joining, "it may go before it has said whom it knows");
+    hear_list(&mut node, elder, &[entry(HIGH, Told::Alive, 0), entry(LOW, Told::Alive, 0)]);
     assert!(!node.members.view().joining);
+    assert_eq!(node.standing(LOW), Some(Standing::Suspect), "and is asked");
     assert_eq!(said_to_join(&node.said()), [(elder, true), (elder, false)]);
 }
 
@@ -41,6 +48,8 @@ fn a_node_that_is_linked_with_one_that_does_not_look_acts() {
 fn newcomers_who_meet_look_for_the_elder_together() {
     let mut node = newcomer(&["seed:1", "seed:2"]);
     let other = meet_joining(&mut node, HIGH, true);
+    let list = [Entry { joining: true, ..entry(HIGH, Told::Alive, 0) }];
+    hear_list(&mut node, other, &list);
     assert!(node.members.view().joining);
     assert_eq!(said_to_join(&node.said()), [(other, true)]);
     // The other has found it.
@@ -56,6 +65,7 @@ fn that_one_has_joined_is_never_taken_back() {
     // An announcement from before, and another link's HELLO.
     let older = Entry { joining: true, ..entry(HIGH, Told::Alive, 0) };
     node.tell(session, Kind::PeerAnnounce, &older.encode());
+    hear_list(&mut node, session, &[older]);
     assert!(!node.members.view().joining);
 }
 
@@ -80,7 +90,8 @@ fn a_node_whose_only_seed_is_itself_waits_until_those_who_knew_it_had_time_to_fi
     assert!(!node.members.view().joining);
 
     let mut node = Node::new(config);
-    node.link(LOW);
+    let found = node.link(LOW);
+    hear_list(&mut node, found, &[entry(LOW, Told::Alive, 0)]);
     assert!(!node.members.view().joining, "one of them has found it");
 }
 
