@@ -132,6 +132,7 @@ fn frame(input: &mut Unstructured<'_>) -> Result<(Kind, Vec<u8>)> {
                 capabilities: input.arbitrary()?,
                 max_frame: 4096,
                 leaving: input.arbitrary()?,
+                joining: input.arbitrary()?,
                 session: Session(input.arbitrary::<u8>()?.into()),
                 address: Some(address(input.arbitrary()?)),
             };
@@ -165,6 +166,7 @@ fn entry(input: &mut Unstructured<'_>) -> Result<Entry> {
         incarnation: Incarnation(if number > 250 { u32::MAX } else { u32::from(number / 64) }),
         told: *input.choose(&[Told::Alive, Told::Suspect, Told::Gone])?,
         leaving: number % 3 == 0,
+        joining: number % 5 == 0,
         silent_ms: input.arbitrary::<u16>()?.into(),
         address: input.arbitrary::<bool>()?.then(|| address(number / 8)),
     })
