@@ -25,7 +25,7 @@ from wse_server import RustWSEServer
 
 TOPIC = ["bench"]
 BACK: list[tuple[str, int]] = []
-MANY = 500
+MANY = 64
 DOZEN = [f"watched{number}" for number in range(12)]
 TICK = '{"c":"U","t":"tick","p":{"seq":%d,"ts_us":%d,"s":"ES","px":5234.75,"q":2,"pad":"xxxxxxxxxx"}}'
 
