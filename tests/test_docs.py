@@ -45,12 +45,20 @@ def come_and_go(port: int) -> None:
 
 
 def test_the_loop_prints_what_it_drains(start: Callable[[str, str], support.Program], free_port: int) -> None:
-    program = start("events.md", "drain_inbound(")
+    program = start("events.md", "while server.is_running()")
     come_and_go(free_port)
     program.wait_for_line("disconnect")
     printed = [line for line in program.lines if not line.startswith("jwt_secret is not set")]
     assert [line.split()[0] for line in printed] == ["connect", "msg", "disconnect"]
     assert printed[1].endswith("{'t': 'hello', 'p': 1}")
+
+
+def test_the_event_loop_answers(start: Callable[[str, str], support.Program], free_port: int) -> None:
+    start("events.md", "add_reader(")
+    with support.dial(f"ws://127.0.0.1:{free_port}/wse") as client:
+        for text in ("one", "two"):
+            client.send(text)
+            assert client.recv(support.PATIENCE) == f"you said {text}"
 
 
 def test_the_callbacks_are_called_in_order(

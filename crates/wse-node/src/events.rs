@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use wse_core::ConnId;
+
+use crate::bell::Bell;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +122,8 @@ pub struct Events {
     starved: AtomicBool,
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// Rings while there is something to take, or nothing will come any more. Set under the lock of the queue.
+    bell: OnceLock<Arc<Bell>>,
 }
 
 #[derive(Default)]
@@ -148,6 +152,7 @@ impl Events {
             starved: AtomicBool::new(false),
             queue: Mutex::default(),
             filled: Condvar::new(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -159,6 +164,16 @@ impl Events {
     /// Whether presence is to be told.
     pub(crate) fn keeps_presence(&self) -> bool {
         self.presence
+    }
+
+    /// From here on somebody waits for this descriptor.
+    pub(crate) fn ring_by(&self, bell: Arc<Bell>) {
+        let queue = self.queue.lock();
+        self.ring_if_wanted(&queue, self.bell.get_or_init(|| bell));
+    }
+
+    fn ring_if_wanted(&self, queue: &Queue, bell: &Bell) {
+        bell.set(!queue.batches.is_empty() || queue.closed);
     }
 
     pub(crate) fn wake_on_room(&self, shards: Vec<Arc<dyn Resume>>) {
@@ -256,6 +271,9 @@ impl Events {
             return;
         }
         queue.batches.push_back(batch);
+        if let Some(bell) = self.bell.get() {
+            bell.set(true);
+        }
         let waiting = queue.waiting > 0;
         drop(queue);
         if waiting {
@@ -316,6 +334,9 @@ impl Events {
             bytes += part.byte_count();
             out.push(part);
         }
+        if let Some(bell) = self.bell.get() {
+            self.ring_if_wanted(&queue, bell);
+        }
         let more = !queue.batches.is_empty() && queue.waiting > 0;
         let wake = if self.note_taken(events, bytes) { queue.wake.clone() } else { Vec::new() };
         drop(queue);
@@ -343,7 +364,12 @@ impl Events {
 
     /// Wakes everybody who waits, for good; events that come after this are lost and counted.
     pub(crate) fn close(&self) {
-        self.queue.lock().closed = true;
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        if let Some(bell) = self.bell.get() {
+            bell.set(true);
+        }
+        drop(queue);
         self.filled.notify_all();
     }
 

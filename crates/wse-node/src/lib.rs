@@ -4,6 +4,7 @@
 //! and [`events`] for the ways between the two.
 
 mod access;
+mod bell;
 mod busiest;
 mod clock;
 pub mod cluster;

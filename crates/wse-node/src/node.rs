@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use wse_core::options::{Compression, OptionError, Options, parse_origins};
 use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
 
+use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::events::{Events, Taken};
 use crate::health::Health;
@@ -76,6 +78,8 @@ pub struct Node {
     current: ArcSwapOption<Shared>,
     /// The queue outlives the server, so that its last events can be drained.
     events: Mutex<Arc<Events>>,
+    /// One for all queues, if anybody wants it.
+    bell: Mutex<Option<Arc<Bell>>>,
     address: Mutex<Option<SocketAddr>>,
     /// The threads of the running server; locked while it starts or stops, so nothing that must not wait asks for it.
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -97,6 +101,7 @@ impl Node {
             keep: Mutex::default(),
             current: ArcSwapOption::empty(),
             events: Mutex::new(Arc::new(Events::new(0, false, (0, 0), 0))),
+            bell: Mutex::default(),
             address: Mutex::new(None),
             threads: Mutex::default(),
         })
@@ -204,7 +209,12 @@ impl Node {
         let events = Events::new(run, keep.events, limits, before.discard());
         let events = Arc::new(events.with_presence(keep.presence));
         events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
+        let bell = self.bell.lock();
         *self.events.lock() = events.clone();
+        if let Some(bell) = &*bell {
+            events.ring_by(bell.clone());
+        }
+        drop(bell);
         before.give_way();
         events
     }
@@ -282,6 +292,23 @@ impl Node {
     #[must_use]
     pub fn events(&self) -> Arc<Events> {
         self.events.lock().clone()
+    }
+
+    /// A descriptor that can be read exactly while there are events to take, or the server has stopped. It is never to be read, written or
+    /// closed, and lives as long as the node.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn event_fd(&self) -> io::Result<RawFd> {
+        let mut bell = self.bell.lock();
+        if let Some(bell) = &*bell {
+            return Ok(bell.fd());
+        }
+        let new = Arc::new(Bell::new()?);
+        self.events().ring_by(new.clone());
+        let fd = new.fd();
+        *bell = Some(new);
+        Ok(fd)
     }
 
     /// Takes up to `max` events, waiting up to `timeout` for the first.

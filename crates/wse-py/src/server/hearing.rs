@@ -77,6 +77,24 @@ impl RustWSEServer {
         }
     }
 
+    /// A file descriptor that can be read exactly while `drain_inbound` has events to give, for programs whose event loop waits for descriptors:
+    /// `loop.add_reader(server.event_fd(), take)`, where `take` calls `drain_inbound(256, 0)`.
+    ///
+    /// After `stop` it can be read until the next `start`, so that a loop sees the end: take what is left and remove the reader.
+    ///
+    /// Returns:
+    ///     The same number each time. It is not to be read, written or closed, and lives as long as the server object.
+    ///
+    /// Raises:
+    ///     OSError: The process has no descriptors left.
+    ///     RuntimeError: `enable_drain_mode` was not called.
+    fn event_fd(&self) -> PyResult<i32> {
+        if !self.hearing.lock().drain_mode {
+            return Err(PyRuntimeError::new_err("event_fd needs enable_drain_mode() before start()"));
+        }
+        Ok(self.node.event_fd()?)
+    }
+
     /// From the next `start` on, calls these off the I/O threads, one event after the other.
     ///
     /// Args:
