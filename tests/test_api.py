@@ -26,6 +26,7 @@ SIGNATURES = {
     "is_running": "(self, /)",
     "enable_drain_mode": "(self, /)",
     "drain_inbound": "(self, /, max_count=256, timeout_ms=50.0)",
+    "event_fd": "(self, /)",
     "set_callbacks": "(self, /, on_connect, on_message, on_disconnect)",
     "inbound_queue_depth": "(self, /)",
     "inbound_dropped_count": "(self, /)",
