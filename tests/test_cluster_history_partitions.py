@@ -74,6 +74,16 @@ def buried(node: NetNode) -> set[str]:
     return {number[1].decode() for number in found if number}
 
 
+def heal(network: Network, nodes: list[NetNode]) -> None:
+    """Ends a partition, and publishes what all hear when one log goes on."""
+    network.heal()
+    wait_until_whole(nodes, HEALED)
+    # Until then what is stored on one side may go with it.
+    wait_until(lambda: any(buried(node) for node in nodes), "one side is given up", 30)
+    store(nodes[1], "after")
+    wait_to_hear(nodes, "after")
+
+
 def test_both_sides_of_a_partition_go_on_and_one_log_does_afterwards(network: Network, start: Start) -> None:
     nodes = start(recovery_enabled=True)
     for node in nodes:
@@ -91,12 +101,7 @@ def test_both_sides_of_a_partition_go_on_and_one_log_does_afterwards(network: Ne
     wait_to_hear(nodes[:2], "many-2")
     wait_to_hear(nodes[2:], "one-3")
 
-    network.heal()
-    wait_until_whole(nodes, HEALED)
-    # Until then what is stored on one side may go with it.
-    wait_until(lambda: any(buried(node) for node in nodes), "one side is given up", 30)
-    store(nodes[1], "after")
-    wait_to_hear(nodes, "after")
+    heal(network, nodes)
     cut = {node.host: check_told(heard(node)) for node in nodes}
     assert cut in ({"a": True, "b": True, "c": False}, {"a": False, "b": False, "c": True}), cut
 
@@ -160,12 +165,7 @@ def test_a_client_that_was_behind_when_its_branch_was_cut_off_is_closed(
             if all(node.call("health_snapshot")["slow_clients"] for node in side):
                 break
         wait_to_hear(side, f"{side[0].host} {number}")
-    network.heal()
-    wait_until_whole(nodes, HEALED)
-    # Until then what is stored on one side may go with it.
-    wait_until(lambda: any(buried(node) for node in nodes), "one side is given up", 30)
-    store(nodes[1], "after")
-    wait_to_hear(nodes, "after")
+    heal(network, nodes)
 
     cut = {node.host: check_told(heard(node)) for node in nodes}
     assert len(set(cut.values())) == 2
