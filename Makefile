@@ -155,7 +155,7 @@ lint-python: $(VENV)/.ready
 .PHONY: types
 types: $(VENV)/.ready ## mypy --strict
 	$(BIN)/mypy --strict
-	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py
+	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py interests.py
 
 .PHONY: stubtest
 stubtest: $(VENV)/.ready ## the stub of the native module against the module itself

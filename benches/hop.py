@@ -1,12 +1,13 @@
 """Measure messages that go through one hop of a cluster, beside the same without and the earlier release.
 
 python3 benches/hop.py                 everything, a few minutes
-python3 benches/hop.py --only flood    some of: flood, latency, idle, history, stored, failover, back
+python3 benches/hop.py --only flood    some of: flood, latency, idle, history, stored, failover, back, topics
 
 Two cores are needed: the publisher's node and the clients on one, the node with the subscribers on the other.
 With history there are three nodes, the home of the topic is not the publisher's, and one replica holds what
 is delivered. failover: one of three nodes is killed, stopped or frozen while another stores messages in a
 dozen topics. back: a thousand clients go on from a position at a node that has nothing of the topic.
+topics: five nodes with 100,000 topics each, what that costs and how soon a sixth knows all.
 """
 
 from __future__ import annotations
@@ -242,6 +243,12 @@ class Bench:
             "held before": before["bytes"],
         }
 
+    def topics(self) -> dict[str, float]:
+        """Bytes for each topic of another node, its own listing included; milliseconds of a resync."""
+        command = [self.python, "-P", str(NODE.with_name("interests.py"))]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return pairs(said)
+
     def idle(self) -> dict[str, float]:
         """Percent of a core that each of a dozen nodes needs for its links."""
         seconds = max(10.0, 2 * self.seconds)
@@ -268,7 +275,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--only", default="flood,latency,idle,history,stored,failover,back")
+    parser.add_argument("--only", default="flood,latency,idle,history,stored,failover,back,topics")
     parser.add_argument(
         "--ours", default=sys.executable, metavar="PYTHON", help="interpreter with this build"
     )
