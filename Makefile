@@ -126,7 +126,7 @@ recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (200
 
 .PHONY: partitions
 partitions: $(VENV)/.ready ## a network of namespaces cut, reset and healed, each trouble that repeats for MINUTES (10); needs root
-	WSE_PARTITIONS_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest tests/test_cluster_partitions.py -v \
+	WSE_PARTITIONS_SECONDS=$$(($(MINUTES) * 60)) $(BIN)/python -m pytest tests/test_cluster_partitions.py tests/test_cluster_history_partitions.py -v \
 	    --timeout $$(($(MINUTES) * 60 + 120)) $(ARGS)
 
 .PHONY: client-storm
