@@ -329,13 +329,15 @@ impl Topic {
         }
         self.attach_after = 0;
         self.offer_after = 0;
-        // Who has come back may send again what was stamped already.
-        self.used = core.now;
         // Who refused may see it otherwise now.
         self.refusals = 0;
         self.askers.retain(|asker| core.peer(*asker).is_some_and(|peer| peer.standing != Standing::Dead));
         match self.role {
-            Role::Home(_) => self.choose(core),
+            Role::Home(_) => {
+                // Who has come back may send again what was stamped already.
+                self.used = core.now;
+                self.choose(core);
+            }
             Role::Taking(_) => self.ask_and_check(core),
             Role::Follower => {}
         }
