@@ -11,7 +11,6 @@ pub(crate) struct Bell {
     far: UnixStream,
     /// The end that is waited for, and whether it can be read.
     near: Mutex<(UnixStream, bool)>,
-    fd: RawFd,
 }
 
 impl Bell {
@@ -19,21 +18,22 @@ impl Bell {
         let (far, near) = UnixStream::pair()?;
         far.set_nonblocking(true)?;
         near.set_nonblocking(true)?;
-        let fd = near.as_raw_fd();
-        Ok(Self { far, near: Mutex::new((near, false)), fd })
+        Ok(Self { far, near: Mutex::new((near, false)) })
     }
 
     pub(crate) fn fd(&self) -> RawFd {
-        self.fd
+        self.near.lock().0.as_raw_fd()
     }
 
     /// From here on the descriptor can be read, or not.
     pub(crate) fn set(&self, rings: bool) {
         let mut near = self.near.lock();
         if near.1 != rings {
-            near.1 = rings;
-            // One byte always has room, and is there when it was written.
-            let _ = if rings { (&self.far).write(&[1]) } else { near.0.read(&mut [0]) };
+            // One byte always has room, and is there when it was written. If the system says otherwise it is tried again by whoever comes next.
+            let done = if rings { (&self.far).write(&[1]) } else { near.0.read(&mut [0]) };
+            if done.is_ok() {
+                near.1 = rings;
+            }
         }
     }
 }

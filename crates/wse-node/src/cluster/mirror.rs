@@ -41,7 +41,7 @@ impl Shared {
     /// Committed messages that follow what was delivered before.
     pub(super) fn deliver_run(&self, histories: &Histories, topic: &Arc<str>, run: &Run) {
         // While the first subscriber waits for what it missed nobody here has a place in the stream: the replay will have this too.
-        let Some(history) = histories.known(topic).filter(|_| histories.is_placed(topic)) else { return };
+        let Some(history) = histories.placed(topic) else { return };
         let lanes = self.topics.audience(topic).map_or(0, |audience| audience.lanes());
         let mut left = &run.messages[..];
         while !left.is_empty() {

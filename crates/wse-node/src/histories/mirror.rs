@@ -47,9 +47,9 @@ impl Histories {
             && position.is_none_or(|position| stamping.log.reaches(position, now_ms, &self.limits).is_ok())
     }
 
-    /// Whether the cluster's position of a topic is known here.
-    pub(crate) fn is_placed(&self, topic: &str) -> bool {
-        self.known(topic).is_some_and(|history| history.stamping.lock().placed)
+    /// The history of a topic, if the cluster's position of it is known here.
+    pub(crate) fn placed(&self, topic: &str) -> Option<Arc<History>> {
+        self.known(topic).filter(|history| history.stamping.lock().placed)
     }
 
     /// Whether those who hear the topic by patterns missed messages after an offset, which they were to get; they are told once.

@@ -42,7 +42,7 @@ impl Core {
         replay: &[Run],
     ) {
         let shared = &self.shared;
-        let is_new = !histories.is_placed(topic);
+        let is_new = histories.placed(topic).is_none();
         match (asked, position) {
             (Asked::Hinted(from), Some(position)) if is_new && recovered => {
                 // Those who hear it by patterns have heard nothing of it yet: what is replayed is new to all of them.
@@ -102,7 +102,7 @@ impl Core {
         if !self.shared.topics.is_heard(topic) || keeper.hinted.borrow().contains(topic) {
             return;
         }
-        if keeper.is_followed(topic) && histories.is_placed(topic) {
+        if keeper.is_followed(topic) && histories.placed(topic).is_some() {
             return self.tell_if_missed(histories, topic, position);
         }
         keeper.hinted.borrow_mut().insert(topic.clone());
