@@ -65,13 +65,14 @@ impl Topic {
 
     /// Something has happened while the copies were to go, or no answer came: they are wanted again.
     pub(crate) fn keep_copies(&mut self, core: &mut Core) {
-        let is_at_rest = self.is_at_rest(core);
-        let Role::Home(home) = &mut self.role else { return };
+        let Role::Home(home) = &self.role else { return };
         let Some((asked, until)) = home.discarding else { return };
-        if until <= core.now || !is_at_rest {
-            (home.discarding, home.wanted_by) = (None, Some(asked));
-            self.choose(core);
+        if core.now < until && self.is_at_rest(core) {
+            return;
         }
+        let Role::Home(home) = &mut self.role else { return };
+        (home.discarding, home.wanted_by) = (None, Some(asked));
+        self.choose(core);
     }
 
     /// The home asks to forget the copy. Answers whether that can be done.
@@ -89,7 +90,7 @@ impl Topic {
         if home.term != term {
             return false;
         }
-        home.lost_copy(from);
+        home.lost(from);
         let was_asked = home.discarding.is_some();
         self.touch(core);
         if !was_asked || !is_at_rest {

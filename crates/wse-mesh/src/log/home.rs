@@ -85,11 +85,6 @@ impl Home {
         !self.followers.is_empty()
     }
 
-    /// A replica does not keep its copy any more.
-    pub(crate) fn lost_copy(&mut self, from: NodeId) {
-        self.replicas.retain(|replica| replica.id != from);
-    }
-
     /// The replica that is asked next to forget its copy.
     pub(crate) fn next_copy(&self) -> Option<NodeId> {
         let has = |id: NodeId| self.replicas.iter().any(|replica| replica.id == id);
