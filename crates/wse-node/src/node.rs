@@ -283,9 +283,9 @@ impl Node {
                 tracing::error!("an I/O thread had panicked");
             }
         }
-        *self.address.lock() = None;
+        let address = self.address.lock().take().map(|address| address.to_string()).unwrap_or_default();
         shared.events.close();
-        tracing::info!("stopped");
+        tracing::info!(%address, "stopped");
     }
 
     /// The queue of events, of the running server or of the one that ran last.
