@@ -20,7 +20,18 @@ __all__ = [
 ]
 
 Event: TypeAlias = tuple[
-    Literal["connect", "auth_connect", "msg", "raw", "bin", "disconnect", "presence_join", "presence_leave"],
+    Literal[
+        "connect",
+        "auth_connect",
+        "msg",
+        "raw",
+        "bin",
+        "disconnect",
+        "presence_join",
+        "presence_leave",
+        "authorize",
+        "auth_refresh",
+    ],
     str,
     Any,
 ]
@@ -36,6 +47,10 @@ Event: TypeAlias = tuple[
   The id is an empty str if that was at another node of the cluster.
 - `presence_leave`: a user has left a topic, with this connection; the same dict, with the last data. The id
   is an empty str if that was at another node, or with a node that died.
+- `authorize`, with `enable_drain_mode(authorize=True)`: a client waits to hear from `authorize_connection` what
+  it may have; a dict with `action`, "subscribe" or "publish", and `topics`, a list of str.
+- `auth_refresh`, with `enable_drain_mode(claims=True)`: a client has shown a fresh token; its claims, a dict.
+  With it `auth_connect` has all claims too.
 
 The third place is `Any`, so that the three can be unpacked and used at once: on unpacking, a checker forgets
 that they belong together, and would ask for an `isinstance` after each look at the kind.

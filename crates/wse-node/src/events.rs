@@ -31,6 +31,12 @@ pub enum EventKind {
     PresenceJoin,
     /// A user has left a topic; the same.
     PresenceLeave,
+    /// A client wants topics about which nobody has decided; its bytes are a JSON object with action and topics.
+    Authorize,
+    /// A client has shown a fresh token; its bytes are the claims, a JSON object.
+    AuthRefresh,
+    /// A connection was accepted with a token; its bytes are the claims, a JSON object.
+    Claims,
 }
 
 /// One event; its bytes lie in what it was [taken](Taken) from.
@@ -108,12 +114,22 @@ pub(crate) trait Resume: Send + Sync {
     fn resume(&self);
 }
 
+/// What an application is told beside messages, and who comes and goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Who comes to a topic and leaves it, where presence is enabled.
+    pub presence: bool,
+    /// The claims of tokens, rather than the user id alone.
+    pub claims: bool,
+    /// It decides what clients may subscribe and publish to.
+    pub questions: bool,
+}
+
 /// The queue of one server.
 pub struct Events {
     run: u64,
     kept: bool,
-    /// Whether presence is among what is kept.
-    presence: bool,
+    keep: Keep,
     max_events: usize,
     max_bytes: usize,
     events: AtomicUsize,
@@ -143,7 +159,7 @@ impl Events {
         Self {
             run,
             kept,
-            presence: false,
+            keep: Keep::default(),
             max_events,
             max_bytes,
             events: AtomicUsize::new(0),
@@ -156,14 +172,24 @@ impl Events {
         }
     }
 
-    /// Keeps presence too, if anything is kept.
-    pub(crate) fn with_presence(self, presence: bool) -> Self {
-        Self { presence: self.kept && presence, ..self }
+    /// Keeps this beside messages, if anything is kept.
+    pub(crate) fn with(self, keep: Keep) -> Self {
+        Self { keep: if self.kept { keep } else { Keep::default() }, ..self }
     }
 
     /// Whether presence is to be told.
     pub(crate) fn keeps_presence(&self) -> bool {
-        self.presence
+        self.keep.presence
+    }
+
+    /// Whether the claims of a token are to be told rather than its user id.
+    pub(crate) fn keeps_claims(&self) -> bool {
+        self.keep.claims
+    }
+
+    /// Whether the application is to be asked what clients may have.
+    pub(crate) fn asks(&self) -> bool {
+        self.keep.questions
     }
 
     /// From here on somebody waits for this descriptor.
@@ -213,6 +239,14 @@ impl Events {
         }
     }
 
+    /// Takes room for what happens so rarely that it need not wait for any.
+    pub(crate) fn reserve_anyway(&self, bytes: usize) {
+        if self.kept {
+            self.events.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
     /// Takes room for the end of a connection, whether there is any or not: there are at most as many as connections, and none can
     /// wait or be lost.
     pub(crate) fn reserve_disconnect(&self) {
@@ -233,8 +267,7 @@ impl Events {
     /// The same, whether there is room or not: for what answers another event, so that there are not more of them.
     pub(crate) fn force(&self, kind: EventKind, conn: Option<ConnId>, bytes: &[u8]) {
         if self.kept {
-            self.events.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+            self.reserve_anyway(bytes.len());
             self.push_one(kind, conn, bytes);
         }
     }

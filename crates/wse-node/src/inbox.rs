@@ -75,6 +75,10 @@ pub(crate) enum Entry {
     Farewell(ConnId),
     /// There is room for events again.
     Resume,
+    /// The application has said what the connection may have.
+    Decided(ConnId),
+    /// From here on the connection is not read, or again.
+    Hold { conn: ConnId, holds: bool },
 }
 
 /// Messages of a topic that one connection missed, in their place among those that follow.

@@ -18,7 +18,7 @@ use wse_core::websocket::upgrade::Policy;
 
 use crate::bell::Bell;
 use crate::clock::Clock;
-use crate::events::{Events, Taken};
+use crate::events::{Events, Keep, Taken};
 use crate::health::Health;
 use crate::inbox::Inbox;
 use crate::keyring::{FetchError, Keyring};
@@ -61,20 +61,14 @@ pub enum ConfigError {
     Key(#[from] KeyError),
 }
 
-/// What the application is to be told.
-#[derive(Clone, Copy, Default)]
-struct Keep {
-    events: bool,
-    presence: bool,
-}
-
 /// A WebSocket server of one process.
 pub struct Node {
     host: String,
     port: u16,
     options: Options,
     pages: Arc<Pages>,
-    keep: Mutex<Keep>,
+    /// What the application is told beside messages, if it is told anything.
+    keep: Mutex<Option<Keep>>,
     current: ArcSwapOption<Shared>,
     /// The queue outlives the server, so that its last events can be drained.
     events: Mutex<Arc<Events>>,
@@ -114,13 +108,8 @@ impl Node {
     }
 
     /// From the next start on, events are kept for [`Node::take_events`].
-    pub fn keep_events(&self) {
-        self.keep.lock().events = true;
-    }
-
-    /// The same with who comes to a topic and leaves it, where presence is enabled.
-    pub fn keep_events_with_presence(&self) {
-        *self.keep.lock() = Keep { events: true, presence: true };
+    pub fn keep_events(&self, keep: Keep) {
+        *self.keep.lock() = Some(keep);
     }
 
     /// The running server, if it runs.
@@ -206,8 +195,8 @@ impl Node {
         let before = self.events();
         before.close();
         let limits = (options.max_inbound_queue_size, options.max_inbound_queue_bytes);
-        let events = Events::new(run, keep.events, limits, before.discard());
-        let events = Arc::new(events.with_presence(keep.presence));
+        let events = Events::new(run, keep.is_some(), limits, before.discard());
+        let events = Arc::new(events.with(keep.unwrap_or_default()));
         events.wake_on_room(inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect());
         let bell = self.bell.lock();
         *self.events.lock() = events.clone();

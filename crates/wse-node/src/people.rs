@@ -11,6 +11,7 @@ use wse_core::acl::{Acl, Admission, admission};
 use wse_core::encoding::seen::Seen;
 use wse_core::keyed::{Keyed, KeyedList};
 
+use crate::asking::Decisions;
 use crate::squeeze::Wire;
 use crate::topics::{Channel, Subscription, Topics};
 use wse_core::topic::Filter;
@@ -50,6 +51,8 @@ struct Places {
     acls: Acls,
     /// Of those who were sent events, beside the records as well.
     progress: HashMap<u32, Arc<Mutex<Progress>>, FixedState>,
+    /// Of those about whose topics the application has decided.
+    decisions: HashMap<u32, Decisions, FixedState>,
 }
 
 /// How far the events of one connection have come.
@@ -159,6 +162,7 @@ impl People {
         let person = slot.take();
         places.acls.forget(conn.slot);
         places.progress.remove(&conn.slot);
+        places.decisions.remove(&conn.slot);
         person
     }
 
@@ -177,6 +181,20 @@ impl People {
         let Places { slots, acls, .. } = &mut *places;
         let person = slots.get_mut(conn.slot as usize)?.as_mut()?;
         (person.generation == conn.generation).then(|| look(person, acls.by_slot.get(&conn.slot)))
+    }
+
+    /// Looks at what the application has decided about the topics of a connection, and at its access list.
+    pub(crate) fn with_decisions<T>(
+        &self,
+        conn: ConnId,
+        look: impl FnOnce(&mut Decisions, Option<&Acl>) -> T,
+    ) -> Option<T> {
+        let mut places = self.places.lock();
+        let Places { slots, acls, decisions, .. } = &mut *places;
+        let person = slots.get(conn.slot as usize)?.as_ref()?;
+        (person.generation == conn.generation).then(|| {
+            look(decisions.entry(conn.slot).or_default(), acls.by_slot.get(&conn.slot).map(|acl| &**acl))
+        })
     }
 
     /// Gives a connection an access list, or takes it away, and lets the caller do what follows from that.

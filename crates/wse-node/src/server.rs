@@ -11,6 +11,7 @@ use wse_core::presence::{Data, Present, Stats, TooLarge};
 use wse_core::topic::{Filter, TopicError};
 use wse_core::websocket::close::write_close;
 
+use crate::asking::{Action, Decision};
 use crate::drain::Draining;
 use crate::gate::{Granted, Wish};
 use crate::inbox::Entry;
@@ -149,6 +150,23 @@ impl Server {
     pub fn set_acl(&self, conn: ConnId, acl: Option<Acl>) -> Vec<String> {
         self.0.wait_for_presence_room([]);
         self.0.set_acl(conn, acl)
+    }
+
+    /// Says of topics whether a client may have them; it had asked, and its command goes on.
+    pub fn decide(&self, conn: ConnId, action: Action, decisions: Vec<(String, Decision)>) {
+        self.0.decide(conn, action, decisions);
+    }
+
+    /// Forgets all that was decided about topics of a client, so that it asks again.
+    pub fn forget_decisions(&self, conn: ConnId) {
+        if let Some(shard) = self.0.shards.get(usize::from(conn.shard)) {
+            shard.people.forget_decisions(conn);
+        }
+    }
+
+    /// Stops reading what a client sends, or goes on. What was read before is still told.
+    pub fn hold_reading(&self, conn: ConnId, holds: bool) {
+        self.0.hold_reading(conn, holds);
     }
 
     /// Closes a connection after all that was sent to it before.

@@ -16,6 +16,9 @@ use wse_core::options::Options;
 use wse_core::presence::Data;
 use wse_core::topic::Filter;
 use wse_node::events::EventKind;
+use wse_node::events::Keep;
+use wse_node::events::Keep;
+use wse_node::events::Keep;
 use wse_node::gate::{From, Wish};
 use wse_node::{Node, Payload, Server};
 
@@ -54,7 +57,7 @@ fn node() -> Node {
         ..Options::default()
     };
     let node = Node::new("127.0.0.1".into(), 0, options).unwrap();
-    node.keep_events_with_presence();
+    node.keep_events(Keep { presence: true, ..Keep::default() });
     node
 }
 

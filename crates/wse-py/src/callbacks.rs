@@ -89,7 +89,7 @@ fn call(py: Python<'_>, callbacks: &Callbacks, event: Converted<'_>) -> PyResult
         Kind::Disconnect => callbacks.on_disconnect.call1(py, (conn,)),
         Kind::Msg | Kind::Raw | Kind::Bin => callbacks.on_message.call1(py, (conn, data)),
         // Not asked for where there are callbacks: none of them is for it.
-        Kind::PresenceJoin | Kind::PresenceLeave => return Ok(()),
+        Kind::PresenceJoin | Kind::PresenceLeave | Kind::Authorize | Kind::AuthRefresh => return Ok(()),
     }
     .map(|_| ())
 }

@@ -11,6 +11,7 @@ use wse_node::Server;
 use wse_node::events::{Event, EventKind, Taken};
 
 use crate::gc;
+use crate::tokens::claims_dict;
 
 /// JSON as Python's own parser reads it; what it would not give back alike is refused.
 const JSON: PythonParse = PythonParse {
@@ -39,6 +40,8 @@ pub(crate) enum Kind {
     Disconnect,
     PresenceJoin,
     PresenceLeave,
+    Authorize,
+    AuthRefresh,
 }
 
 impl Kind {
@@ -52,6 +55,8 @@ impl Kind {
             Self::Disconnect => intern!(py, "disconnect"),
             Self::PresenceJoin => intern!(py, "presence_join"),
             Self::PresenceLeave => intern!(py, "presence_leave"),
+            Self::Authorize => intern!(py, "authorize"),
+            Self::AuthRefresh => intern!(py, "auth_refresh"),
         }
     }
 }
@@ -85,6 +90,9 @@ impl<'py> Converter<'py> {
             EventKind::Disconnect => (Kind::Disconnect, self.py.None().into_bound(self.py)),
             EventKind::PresenceJoin => (Kind::PresenceJoin, object(self.py, bytes)?),
             EventKind::PresenceLeave => (Kind::PresenceLeave, object(self.py, bytes)?),
+            EventKind::Authorize => (Kind::Authorize, object(self.py, bytes)?),
+            EventKind::AuthRefresh => (Kind::AuthRefresh, claims_dict(self.py, bytes)?.into_any()),
+            EventKind::Claims => (Kind::AuthConnect, claims_dict(self.py, bytes)?.into_any()),
         };
         Ok(Converted { kind, conn, data })
     }
@@ -93,7 +101,7 @@ impl<'py> Converter<'py> {
     pub(crate) fn tuple(&mut self, taken: &Taken, event: &Event) -> PyResult<Bound<'py, PyTuple>> {
         let Converted { kind, conn, data } = self.convert(taken, event)?;
         let tuple = PyTuple::new(self.py, [kind.name(self.py).as_any(), conn.as_any(), &data])?;
-        if !matches!(kind, Kind::Msg | Kind::PresenceJoin | Kind::PresenceLeave) {
+        if matches!(kind, Kind::Connect | Kind::Raw | Kind::Bin | Kind::Disconnect) {
             gc::untrack(&tuple);
         }
         Ok(tuple)

@@ -27,5 +27,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<position::Position>()?;
     module.add("PublishTimeout", module.py().get_type::<position::PublishTimeout>())?;
     module.add_class::<server::RustWSEServer>()?;
+    module.add_function(wrap_pyfunction!(event::json_text, module)?)?;
     tokens::register(module)
 }

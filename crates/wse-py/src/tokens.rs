@@ -124,7 +124,7 @@ pub(crate) fn mint(minter: Option<&Minter>, claims: &Bound<'_, PyAny>) -> PyResu
     claims.py().release(|| minter.mint(&claims_json)).map_err(|error| encode_exception(&error))
 }
 
-fn claims_dict<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn claims_dict<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     // Names repeat from token to token, values don't.
     let parse = PythonParse { cache_mode: StringCacheMode::Keys, ..PythonParse::default() };
     parse.python_parse(py, json).map_err(|error| jiter::map_json_error(json, &error))

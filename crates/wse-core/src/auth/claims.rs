@@ -22,6 +22,8 @@ pub struct Claims {
     /// `wse_topics` as JSON text, if the token has it, be it only `null`. Its meaning is the access control's business,
     /// where a malformed value denies everything.
     pub topics: Option<Box<str>>,
+    /// All claims, the JSON text that was signed.
+    pub json: Box<[u8]>,
 }
 
 impl Claims {
@@ -64,7 +66,7 @@ impl Rules {
             return Err(TokenError::Audience);
         }
         let topics = claims.get("wse_topics").map(json_text);
-        Ok((Claims { subject: subject.into(), expires_at, topics }, not_before))
+        Ok((Claims { subject: subject.into(), expires_at, topics, json: Box::default() }, not_before))
     }
 
     /// All of it. The dates come last, so that "expired" means that nothing else is wrong.

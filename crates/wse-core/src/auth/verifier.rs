@@ -95,7 +95,8 @@ impl Verifier {
     pub fn verify(&self, token: &str, now: Duration) -> Result<Claims, TokenError> {
         let payload = self.signed_payload(token)?;
         let claims = json::parse_object(&payload).ok_or(TokenError::Payload)?;
-        self.rules.check(&claims, now)
+        let claims = self.rules.check(&claims, now)?;
+        Ok(Claims { json: payload.into(), ..claims })
     }
 
     /// The same decision, and all claims of an accepted token as the JSON text that was signed.
@@ -103,10 +104,7 @@ impl Verifier {
     /// # Errors
     /// Exactly those of [`verify`](Self::verify).
     pub fn verified_json(&self, token: &str, now: Duration) -> Result<Vec<u8>, TokenError> {
-        let payload = self.signed_payload(token)?;
-        let claims = json::parse_object(&payload).ok_or(TokenError::Payload)?;
-        self.rules.check(&claims, now)?;
-        Ok(payload)
+        Ok(self.verify(token, now)?.json.into_vec())
     }
 
     /// The payload of a token whose form, header and signature are right.

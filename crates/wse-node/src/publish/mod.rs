@@ -167,6 +167,12 @@ impl Server {
         Ok(self.parse_id(id).map(to))
     }
 
+    /// Whether a message for a topic would be taken without waiting, here and by all peers.
+    #[must_use]
+    pub fn has_room(&self, topic: Filter<'_>) -> bool {
+        self.shared().has_room_for(topic)
+    }
+
     /// Publishes many messages of one topic, waiting where it must; each inbox is locked once for as many as fit. The position of the
     /// last one, where the topic has history.
     ///

@@ -111,7 +111,7 @@ impl Shard {
         // After a violation nothing more is understood, so nothing is waited for but the end.
         conn.phase = if matches!(reason, Reason::Protocol(_)) { Phase::Lingering } else { Phase::Closing };
         conn.deadline_ms = deadline_ms;
-        if std::mem::take(&mut conn.flags.paused) {
+        if std::mem::take(&mut conn.flags.paused).is_paused() {
             // What came while it was not read was told by an edge that is long past; the client's answer may be among it.
             self.again.push((slot, true));
         }
@@ -199,14 +199,19 @@ impl Shard {
 
     /// The socket reported an error or its other end is gone.
     pub(super) fn on_hang_up(&mut self, slot: u32) {
-        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused) {
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused.is_paused()) {
             // What came before the end has no room yet; the end is found again when it is read.
             return;
         }
         self.read_in_turn(slot, true);
         // More than one visit can read: the end is found behind it.
         let more = self.again.last().is_some_and(|(last, _)| *last == slot);
-        if !more && self.slots.get_mut(slot).is_some_and(|conn| !conn.flags.paused && !conn.flags.lined_up) {
+        if !more
+            && self
+                .slots
+                .get_mut(slot)
+                .is_some_and(|conn| !conn.flags.paused.is_paused() && !conn.flags.lined_up)
+        {
             self.drop_conn(slot);
         }
     }

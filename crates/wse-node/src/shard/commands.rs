@@ -14,6 +14,7 @@ use wse_mesh::interest::Interest;
 
 use super::Shard;
 use super::read::Inlet;
+use crate::asking::Action;
 use crate::gate::{From, Granted, Wish};
 use crate::inbox::Message;
 
@@ -39,8 +40,16 @@ impl Inlet<'_> {
         };
         self.hand_over_before_presence();
         let wish = |wanted| wish(wanted, presence.as_ref(), group);
-        let wishes: Vec<Wish<'_>> = subscribe.topics.iter().map(wish).collect();
-        let answer = |granted: &Granted| subscribed(granted, subscribe.cid.as_ref());
+        let reason = |wanted: &Wanted| self.refusal(Action::Subscribe, wanted.filter.as_filter().as_str());
+        let mut refused = Vec::new();
+        let mut wishes = Vec::with_capacity(subscribe.topics.len());
+        for wanted in &subscribe.topics {
+            match reason(wanted) {
+                Some(reason) => refused.push((wanted.filter.as_filter().as_str().to_owned(), reason)),
+                None => wishes.push(wish(wanted)),
+            }
+        }
+        let answer = |granted: &Granted| subscribed(granted, &refused, subscribe.cid.as_ref());
         let _ = self.shared.subscribe(self.id, &wishes, Some(&answer));
     }
 
@@ -64,7 +73,11 @@ impl Inlet<'_> {
     /// is lost.
     pub(super) fn publish(&mut self, publish: &Publish<'_>) -> Flow {
         let topic = publish.topic.as_filter();
-        let allowed = self.may_publish_to(topic);
+        if self.ask(Action::Publish, &[topic]) == Flow::Pause {
+            return Flow::Pause;
+        }
+        let refusal = self.refusal(Action::Publish, topic.as_str());
+        let allowed = refusal.is_none() && self.may_publish_to(topic);
         // How full a topic is that it may not publish to is none of its business.
         if allowed && !self.shared.has_room_for(topic) {
             self.awaits_room = true;
@@ -75,7 +88,8 @@ impl Inlet<'_> {
             return Flow::Continue;
         }
         if !allowed {
-            self.not_allowed("the access list does not allow it", &publish.cid);
+            let reason = refusal.as_deref().unwrap_or("the access list does not allow it");
+            self.not_allowed(reason, &publish.cid);
             return Flow::Continue;
         }
         match self.shared.publish_now(topic, publish.data) {
@@ -91,6 +105,16 @@ impl Inlet<'_> {
             }
         }
         Flow::Continue
+    }
+
+    /// Asks the application about the topics of a subscription.
+    pub(super) fn ask_for(&mut self, subscribe: &Subscribe) -> Flow {
+        if !self.shared.events.asks() {
+            return Flow::Continue;
+        }
+        let filters: Vec<Filter<'_>> =
+            subscribe.topics.iter().map(|wanted| wanted.filter.as_filter()).collect();
+        self.ask(Action::Subscribe, &filters)
     }
 
     /// Whether there is room for what a subscription tells others, and the other nodes know of it, so that what they publish after the
@@ -113,6 +137,9 @@ impl Inlet<'_> {
                 Some(name) => Interest::in_group(filter, name),
                 None => Some(Interest::of(filter)),
             };
+            if self.refusal(Action::Subscribe, filter.as_str()).is_some() {
+                continue;
+            }
             let is_allowed = || {
                 let admitted = people.with_acl(self.id, |_, acl| admission(acl.map(|acl| &**acl), filter));
                 admitted.is_some_and(|admission| admission != Admission::Nothing)
@@ -210,11 +237,12 @@ fn wish<'a>(wanted: &'a Wanted, presence: Option<&'a Data>, group: Option<&'a st
 }
 
 /// The answer to a subscription.
-fn subscribed(granted: &Granted, cid: Option<&Cid>) -> String {
+fn subscribed(granted: &Granted, refused: &[(String, String)], cid: Option<&Cid>) -> String {
     let success: Vec<&str> = granted.subscribed.iter().map(String::as_str).collect();
     let failed: Vec<Failed<'_>> = granted
         .refused
         .iter()
+        .chain(refused)
         .map(|(topic, reason)| Failed { topic, code: ErrorCode::NotAllowed, message: reason.clone() })
         .collect();
     let recovery: Vec<Recovery<'_>> = granted

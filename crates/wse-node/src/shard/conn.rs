@@ -154,6 +154,35 @@ impl Agreed {
     }
 }
 
+/// Why a connection is not read: any of these at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pause(u8);
+
+impl Pause {
+    /// Its next message finds no room.
+    pub(super) const ROOM: Self = Self(1);
+    /// The application is asked what it may have.
+    pub(super) const ASKED: Self = Self(2);
+    /// The application wants to hear nothing of it for a while.
+    pub(super) const HELD: Self = Self(4);
+
+    pub(super) fn is_paused(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(super) fn has(self, reason: Self) -> bool {
+        self.0 & reason.0 != 0
+    }
+
+    pub(super) fn add(&mut self, reason: Self) {
+        self.0 |= reason.0;
+    }
+
+    pub(super) fn remove(&mut self, reason: Self) {
+        self.0 &= !reason.0;
+    }
+}
+
 /// Yes and no about a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
@@ -167,8 +196,8 @@ pub(super) struct Flags {
     pub(super) lazily: bool,
     /// The socket took no more; epoll will tell.
     pub(super) blocked: bool,
-    /// Its next message does not fit into the inbound queue; it is not read.
-    pub(super) paused: bool,
+    /// Why it is not read, if it is not.
+    pub(super) paused: Pause,
     /// The client has said that nothing more comes: by its close frame, or by the end of its half while an HTTP answer is on its way.
     pub(super) peer_closed: bool,
     /// It is behind: there is a [`Lag`].

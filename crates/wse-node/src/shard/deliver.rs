@@ -240,6 +240,8 @@ impl Shard {
             Entry::Drain(order) => self.begin_drain(&order),
             Entry::Farewell(conn) => self.say_farewell(conn),
             Entry::Resume => self.resume_paused(),
+            Entry::Decided(conn) => self.on_decided(conn),
+            Entry::Hold { conn, holds } => self.on_hold(conn, holds),
             Entry::Publish { .. } | Entry::Send { .. } => unreachable!("messages are delivered in stretches"),
         }
     }

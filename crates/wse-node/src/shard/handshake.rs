@@ -13,7 +13,7 @@ use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
 use super::close::{CLOSE_MS, Reason};
-use super::conn::{Agreed, Own, Phase};
+use super::conn::{Agreed, Own, Pause, Phase};
 use super::proxied::forwarded;
 use crate::events::EventKind;
 use crate::health;
@@ -93,8 +93,8 @@ impl Shard {
         if let Phase::Handshake(handshake) = &mut conn.phase {
             handshake.head = self.buffer[..len].to_vec();
         }
-        conn.flags.paused = pause;
         if pause {
+            conn.flags.paused.add(Pause::ROOM);
             self.paused.push(slot);
         }
     }
@@ -143,7 +143,11 @@ impl Shard {
                 let user = claims.subject;
                 let ready = self.ready(id, &user);
                 write_text(&mut response, ready.as_bytes(), format);
-                (EventKind::AuthConnect, Some(user.clone()), acl, user.as_bytes().to_vec())
+                if self.shared.events.keeps_claims() {
+                    (EventKind::Claims, Some(user), acl, claims.json.into_vec())
+                } else {
+                    (EventKind::AuthConnect, Some(user.clone()), acl, user.as_bytes().to_vec())
+                }
             }
             Identity::Anonymous(cookies) => (EventKind::Connect, None, None, cookies),
             Identity::Refused(..) => unreachable!("answered above"),
@@ -219,7 +223,7 @@ impl Shard {
         if !matches!(conn.phase, Phase::Handshake(_)) {
             return;
         }
-        if conn.flags.paused {
+        if conn.flags.paused.is_paused() {
             // It is the application that is slow, not the client.
             conn.deadline_ms = self.now_ms + self.shared.options.handshake_timeout.as_millis() as u64;
             let deadline_ms = conn.deadline_ms;
@@ -261,7 +265,7 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
     };
     if !matches!(identity, Identity::Refused(..)) {
         // Nobody comes in of whom the application could not be told.
-        let bytes = identity_len(&identity);
+        let bytes = identity_len(&identity, shared.events.keeps_claims());
         if !shared.events.reserve(1, bytes) {
             return Outcome::NoRoom;
         }
@@ -284,9 +288,10 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
     })
 }
 
-fn identity_len(identity: &Identity) -> usize {
+fn identity_len(identity: &Identity, with_claims: bool) -> usize {
     match identity {
         Identity::Anonymous(cookies) => cookies.len(),
+        Identity::User(claims, _) if with_claims => claims.json.len(),
         Identity::User(claims, _) => claims.subject.len(),
         Identity::Refused(..) => 0,
     }

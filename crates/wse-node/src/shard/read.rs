@@ -13,7 +13,7 @@ use wse_core::websocket::frame::write_frame;
 use wse_core::websocket::{Flow, Incoming, Inflation, Opcode, ProtocolError};
 
 use super::close::Reason;
-use super::conn::{Conn, Phase};
+use super::conn::{Conn, Pause, Phase};
 use super::{PREFIX_BYTES, READ_BYTES, Shard};
 use crate::events::{Batch, EventKind};
 use crate::shared::Shared;
@@ -52,7 +52,7 @@ impl Shard {
     fn read_once(&mut self, slot: u32) -> After {
         let now_ms = self.now_ms;
         let Some(conn) = self.slots.get_mut(slot) else { return After::Nothing };
-        if conn.flags.paused {
+        if conn.flags.paused.is_paused() {
             return After::Nothing;
         }
         let prefix = match &conn.phase {
@@ -137,20 +137,23 @@ impl Shard {
             refused: None,
             renewed: false,
             awaits_room: false,
+            asked: false,
         };
         let bytes = &mut self.buffer[start..end];
         let flow = receiver.receive(bytes, max_message_size, inflation, |incoming| inlet.take(incoming));
         inlet.finish();
         let flow = if inlet.too_large { Err(ProtocolError::TooLarge) } else { flow };
         let (closed, messages, renewed) = (inlet.closed, inlet.messages, inlet.renewed);
-        let awaits_room = inlet.awaits_room;
+        let (awaits_room, asked) = (inlet.awaits_room, inlet.asked);
         conn.receiver = receiver;
         if let (Some(own), Some(inflater)) = (&mut conn.own, own_inflater) {
             own.give_back(inflater);
         }
-        conn.flags.paused = flow == Ok(Flow::Pause);
-        if conn.flags.paused {
-            if awaits_room {
+        if flow == Ok(Flow::Pause) {
+            conn.flags.paused.add(if asked { Pause::ASKED } else { Pause::ROOM });
+            if asked {
+                // Its answer brings it back.
+            } else if awaits_room {
                 self.await_room(slot);
             } else {
                 self.paused.push(slot);
@@ -215,10 +218,20 @@ impl Shard {
         }
     }
 
-    /// Goes on with a connection that was paused.
+    /// Goes on with a connection for which there may be room again.
     pub(super) fn resume(&mut self, slot: u32) {
-        let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.flags.paused) else { return };
-        conn.flags.paused = false;
+        self.go_on(slot, Pause::ROOM);
+    }
+
+    /// Goes on with a connection that was paused for this reason, unless there is another.
+    pub(super) fn go_on(&mut self, slot: u32, reason: Pause) {
+        let Some(conn) = self.slots.get_mut(slot).filter(|conn| conn.flags.paused.is_paused()) else {
+            return;
+        };
+        conn.flags.paused.remove(reason);
+        if conn.flags.paused.is_paused() {
+            return;
+        }
         let kept = match &conn.phase {
             Phase::Handshake(handshake) => handshake.head.as_slice(),
             Phase::Open => conn.receiver.tail(),
@@ -231,7 +244,7 @@ impl Shard {
         self.buffer[..len].copy_from_slice(kept);
         self.take_bytes(slot, len);
         self.shrink_buffer();
-        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused) {
+        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused.is_paused()) {
             return;
         }
         // What came meanwhile, the end included, was told by an edge that is long past.
@@ -260,6 +273,8 @@ pub(super) struct Inlet<'a> {
     pub(super) renewed: bool,
     /// There was no room for what it publishes.
     pub(super) awaits_room: bool,
+    /// The application is asked what the client may have.
+    pub(super) asked: bool,
 }
 
 impl Inlet<'_> {
@@ -285,11 +300,13 @@ impl Inlet<'_> {
         match Command::parse(strip_prefix(text), self.shared.may) {
             Command::Application => return self.message(EventKind::Text, text.as_bytes()),
             Command::Publish(publish) => return self.publish(&publish),
+            Command::Subscribe(subscribe) if self.ask_for(&subscribe) == Flow::Pause => return Flow::Pause,
             Command::Subscribe(subscribe) if !self.may_be_subscribed(&subscribe) => return Flow::Pause,
             Command::Subscribe(subscribe) => {
                 if self.pass() {
                     self.subscribe(&subscribe);
                 }
+                self.forget_subscriptions();
             }
             Command::Unsubscribe(unsubscribe) => {
                 if self.pass() {

@@ -5,6 +5,7 @@ use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::words;
 
 use super::read::Inlet;
+use crate::events::EventKind;
 use crate::keyring::Keyring;
 use crate::log::limited;
 
@@ -47,6 +48,11 @@ impl Inlet<'_> {
         life.renew(claims.expires_at, unix);
         let expires_in = life.expires_in(unix);
         self.renewed = true;
+        if self.shared.events.keeps_claims() {
+            // Two a second at the most.
+            self.shared.events.reserve_anyway(claims.json.len());
+            self.batch.push(EventKind::AuthRefresh, self.id, &claims.json);
+        }
         self.reply(&words::auth_refresh(expires_in));
     }
 

@@ -59,7 +59,7 @@ impl Shard {
         let ping_ms = self.shared.options.ping_interval.as_millis() as u64;
         let stalled_until_ms = self.stalled_until_ms;
         let Some(conn) = self.slots.get_mut(slot) else { return };
-        if conn.flags.paused || conn.flags.lined_up {
+        if conn.flags.paused.is_paused() || conn.flags.lined_up {
             // It may have spoken; it is the server that does not listen.
             conn.heard_ms = now_ms;
         }

@@ -6,6 +6,8 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use wse_node::events::Keep;
+
 use super::{RustWSEServer, SIGNALS};
 use crate::arguments as arg;
 use crate::callbacks::Callbacks;
@@ -16,9 +18,16 @@ use crate::events;
 impl RustWSEServer {
     /// From the next `start` on, keeps events for `drain_inbound`.
     ///
+    /// Args:
+    ///     claims: Tells with "auth_connect" all claims of the token, a dict, rather than the user id, and an event "auth_refresh" with those of
+    ///         a fresh one.
+    ///     authorize: Asks the program by events "authorize" what each client may subscribe and publish to by itself; the client waits until
+    ///         `authorize_connection` has answered. What access lists refuse is not asked for.
+    ///
     /// Raises:
     ///     RuntimeError: The server is running, or callbacks are set.
-    fn enable_drain_mode(&self) -> PyResult<()> {
+    #[pyo3(signature = (*, claims=false, authorize=false))]
+    fn enable_drain_mode(&self, claims: bool, authorize: bool) -> PyResult<()> {
         let mut hearing = self.hearing.lock();
         self.refuse_while_running("enable_drain_mode")?;
         if hearing.callbacks.is_some() {
@@ -26,7 +35,7 @@ impl RustWSEServer {
                 "callbacks are set: a server has either callbacks or drain mode",
             ));
         }
-        hearing.drain_mode = true;
+        hearing.drain_mode = Some(Keep { presence: true, claims, questions: authorize });
         Ok(())
     }
 
@@ -39,7 +48,7 @@ impl RustWSEServer {
     /// Returns:
     ///     Tuples (kind, conn_id, data): "connect" with the cookies, "auth_connect" with the user id, "msg" with a dict, "raw" with
     ///     other text, "bin" with bytes, "disconnect" with None; "presence_join" and "presence_leave" with a dict of topic, user_id and
-    ///     data, where presence is enabled. Empty when the time ran out or `stop` was called.
+    ///     data, where presence is enabled; "auth_refresh" and "authorize" where `enable_drain_mode` was asked for them. Empty when the time ran out or `stop` was called.
     ///
     /// Raises:
     ///     RuntimeError: `enable_drain_mode` was not called.
@@ -51,7 +60,7 @@ impl RustWSEServer {
         max_count: i64,
         timeout_ms: f64,
     ) -> PyResult<Bound<'py, PyList>> {
-        if !self.hearing.lock().drain_mode {
+        if self.hearing.lock().drain_mode.is_none() {
             return Err(PyRuntimeError::new_err("drain_inbound needs enable_drain_mode() before start()"));
         }
         let max_count = usize::try_from(max_count)
@@ -89,7 +98,7 @@ impl RustWSEServer {
     ///     OSError: The process has no descriptors left.
     ///     RuntimeError: `enable_drain_mode` was not called.
     fn event_fd(&self) -> PyResult<i32> {
-        if !self.hearing.lock().drain_mode {
+        if self.hearing.lock().drain_mode.is_none() {
             return Err(PyRuntimeError::new_err("event_fd needs enable_drain_mode() before start()"));
         }
         Ok(self.node.event_fd()?)
@@ -126,7 +135,7 @@ impl RustWSEServer {
         }
         let mut hearing = self.hearing.lock();
         self.refuse_while_running("set_callbacks")?;
-        if hearing.drain_mode {
+        if hearing.drain_mode.is_some() {
             return Err(PyRuntimeError::new_err(
                 "drain mode is on: a server has either callbacks or drain mode",
             ));

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wse_core::auth::Minter;
+use wse_node::events::Keep;
 use wse_node::{ConfigError, Drained, Node, Publication};
 
 use crate::arguments as arg;
@@ -49,7 +50,8 @@ pub(crate) struct RustWSEServer {
 /// How the application hears of events.
 #[derive(Default)]
 struct Hearing {
-    drain_mode: bool,
+    /// What is told beside messages in drain mode, if that is on.
+    drain_mode: Option<Keep>,
     callbacks: Option<Callbacks>,
     dispatcher: Option<Dispatcher>,
 }
@@ -85,15 +87,19 @@ impl RustWSEServer {
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         let origins = std::env::var("ALLOWED_ORIGINS").ok();
         // The lock is not kept while the GIL is away: a thread that drains takes it with the GIL held.
-        let (kept, callbacks) = {
+        let (kept, keep, callbacks) = {
             let hearing = self.hearing.lock();
             let callbacks = hearing.callbacks.as_ref().map(|callbacks| callbacks.clone_ref(py));
-            (hearing.drain_mode || callbacks.is_some(), callbacks)
+            (
+                hearing.drain_mode.is_some() || callbacks.is_some(),
+                hearing.drain_mode.unwrap_or_default(),
+                callbacks,
+            )
         };
         match (kept, callbacks.is_some()) {
             (false, _) => {}
-            (true, true) => self.node.keep_events(),
-            (true, false) => self.node.keep_events_with_presence(),
+            (true, true) => self.node.keep_events(Keep::default()),
+            (true, false) => self.node.keep_events(keep),
         }
         py.release(|| self.node.start(origins.as_deref())).map_err(answers::start_exception)?;
         if let Some(callbacks) = callbacks {

@@ -171,6 +171,16 @@ impl RustWSEServer {
         Ok(position)
     }
 
+    /// Whether a message for a topic would be taken at once, here and by all other nodes, or its publisher would have to wait. For programs
+    /// that must not wait; it may be another answer a moment later.
+    ///
+    /// Raises:
+    ///     ValueError: The topic is malformed or a pattern.
+    fn has_room(&self, topic: &str) -> PyResult<bool> {
+        let topic = arg::topic(topic)?;
+        Ok(self.node.server().is_none_or(|server| server.has_room(topic)))
+    }
+
     /// Publishes many messages to one topic, in order; far cheaper than a call for each.
     ///
     /// Args:

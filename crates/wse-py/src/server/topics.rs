@@ -1,7 +1,9 @@
 //! Who hears which topic, what was missed, and who is there.
 
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use wse_node::asking::{Action, Decision};
 use wse_node::gate::{From, Wish};
 use wse_node::server::parse_filters;
 
@@ -164,6 +166,60 @@ impl RustWSEServer {
         Ok(())
     }
 
+    /// Answers an event "authorize": whether a client may have the topics that it asks for.
+    ///
+    /// The client's command goes on, and is answered to the client, with the reason for what is refused. What is decided about publishing holds
+    /// for the length of the connection, or until `forget_authorizations`; each subscription is asked for anew.
+    ///
+    /// Args:
+    ///     conn_id: The connection of the event; a closed or unknown one does nothing.
+    ///     action: "subscribe" or "publish", as in the event.
+    ///     decisions: {topic: True} for what is allowed, {topic: False} or {topic: "the reason"} for what is not. A topic of the event
+    ///         that is left out is asked for again.
+    ///
+    /// Raises:
+    ///     TypeError: `decisions` is not such a dict.
+    ///     ValueError: There is no such action.
+    fn authorize_connection(
+        &self,
+        conn_id: &str,
+        action: &str,
+        decisions: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let action = Action::named(action).ok_or_else(|| {
+            PyValueError::new_err(format!("action must be 'subscribe' or 'publish', got {action:?}"))
+        })?;
+        let decisions = decisions.iter().map(|(topic, decision)| decision_of(&topic, &decision));
+        let decisions = decisions.collect::<PyResult<Vec<_>>>()?;
+        if let Some(server) = self.node.server()
+            && let Some(conn) = server.parse_id(conn_id)
+        {
+            server.decide(conn, action, decisions);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was decided about topics of a connection by `authorize_connection`, so that its next publications ask again.
+    fn forget_authorizations(&self, conn_id: &str) {
+        if let Some(server) = self.node.server()
+            && let Some(conn) = server.parse_id(conn_id)
+        {
+            server.forget_decisions(conn);
+        }
+    }
+
+    /// Stops reading what a client sends, so that it is slowed down and no other; what was read before still arrives.
+    ///
+    /// Its pings are not answered meanwhile and it is not closed as idle. That it has gone is noticed when it is read again.
+    fn pause_reading(&self, conn_id: &str) {
+        self.hold(conn_id, true);
+    }
+
+    /// Goes on with a connection after `pause_reading`.
+    fn resume_reading(&self, conn_id: &str) {
+        self.hold(conn_id, false);
+    }
+
     /// The queue groups of a topic.
     ///
     /// Returns:
@@ -270,4 +326,35 @@ impl RustWSEServer {
         let filter = arg::filter(topic)?;
         Ok(self.node.server().map_or(0, |server| server.subscriber_count(filter)))
     }
+}
+
+impl RustWSEServer {
+    fn hold(&self, conn_id: &str, holds: bool) {
+        if let Some(server) = self.node.server()
+            && let Some(conn) = server.parse_id(conn_id)
+        {
+            server.hold_reading(conn, holds);
+        }
+    }
+}
+
+/// The reason for what is refused without one.
+const REFUSED: &str = "the server does not allow it";
+
+fn decision_of(topic: &Bound<'_, PyAny>, decision: &Bound<'_, PyAny>) -> PyResult<(String, Decision)> {
+    let wrong = || {
+        PyTypeError::new_err(format!(
+            "decisions must map a topic to True, False or a reason, not {} to {}",
+            arg::type_name(topic),
+            arg::type_name(decision)
+        ))
+    };
+    let topic = topic.extract::<String>().map_err(|_| wrong())?;
+    let decision = if let Ok(reason) = decision.extract::<String>() {
+        Err(reason)
+    } else {
+        let allowed = decision.extract::<bool>().map_err(|_| wrong())?;
+        if allowed { Ok(()) } else { Err(REFUSED.to_owned()) }
+    };
+    Ok((topic, decision))
 }
