@@ -24,14 +24,23 @@ from wse_server._native import (
     rust_jwt_encode,
 )
 from wse_server.codes import CloseCode, ErrorCode
+from wse_server.connection import Connection
+from wse_server.feed import EventFeed, ServerEvent
 from wse_server.options import ServerOptions
+from wse_server.refusal import Refusal
+from wse_server.server import Server
 
 __all__ = [
     "CloseCode",
+    "Connection",
     "ErrorCode",
+    "EventFeed",
     "Position",
     "PublishTimeout",
+    "Refusal",
     "RustWSEServer",
+    "Server",
+    "ServerEvent",
     "ServerOptions",
     "__version__",
     "rust_jwt_decode",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypedDict
+from os import PathLike
+from typing import Any, Literal, Required, TypeAlias, TypedDict
 
 __all__ = [
     "ClusterIdentity",
+    "ClusterOptions",
     "ClusterPeer",
     "ConnectionInfo",
     "DeadLetter",
@@ -47,8 +49,8 @@ Event: TypeAlias = tuple[
   The id is an empty str if that was at another node of the cluster.
 - `presence_leave`: a user has left a topic, with this connection; the same dict, with the last data. The id
   is an empty str if that was at another node, or with a node that died.
-- `authorize`, with `enable_drain_mode(authorize=True)`: a client waits to hear from `authorize_connection` what
-  it may have; a dict with `action`, "subscribe" or "publish", and `topics`, a list of str.
+- `authorize`, with `enable_drain_mode(authorize=True)`: a client waits to hear from `authorize_connection`
+  what it may have; a dict with `action`, "subscribe" or "publish", and `topics`, a list of str.
 - `auth_refresh`, with `enable_drain_mode(claims=True)`: a client has shown a fresh token; its claims, a dict.
   With it `auth_connect` has all claims too.
 
@@ -140,6 +142,26 @@ class DrainResult(TypedDict):
     """Clients that are gone, with everything that was accepted for them."""
     cut: int
     """Clients that had not answered the close when their time was up."""
+
+
+class ClusterOptions(TypedDict, total=False):
+    """The arguments of `connect_cluster`, for `Server(cluster=...)`; what they mean is told there."""
+
+    peers: Required[list[str] | tuple[str, ...]]
+    """The other nodes, "host:port" each; empty with `seeds`."""
+    tls_cert: str | PathLike[str] | None
+    tls_key: str | PathLike[str] | None
+    tls_ca: str | PathLike[str] | None
+    cluster_port: int | None
+    seeds: list[str] | tuple[str, ...] | None
+    cluster_addr: str | None
+    cluster_secret: bytes | str | None
+    cluster_name: str
+    cluster_host: str | None
+    recovery_replicas: int
+    heartbeat_interval: float
+    dead_after: float
+    tls_verify_name: bool
 
 
 class ClusterPeer(TypedDict):
