@@ -24,7 +24,7 @@ SIGNATURES = {
     "stop": "(self, /)",
     "drain": "(self, /, close_code=4300, close_reason='', timeout=30.0)",
     "is_running": "(self, /)",
-    "enable_drain_mode": "(self, /)",
+    "enable_drain_mode": "(self, /, *, claims=False, authorize=False)",
     "drain_inbound": "(self, /, max_count=256, timeout_ms=50.0)",
     "event_fd": "(self, /)",
     "set_callbacks": "(self, /, on_connect, on_message, on_disconnect)",
@@ -38,6 +38,11 @@ SIGNATURES = {
     "broadcast_local": "(self, /, topic, message)",
     "broadcast": "(self, /, topic, message, *, wait='local', timeout=10.0)",
     "broadcast_many": "(self, /, topic, messages, *, wait='local', timeout=10.0)",
+    "has_room": "(self, /, topic)",
+    "authorize_connection": "(self, /, conn_id, action, decisions)",
+    "forget_authorizations": "(self, /, conn_id)",
+    "pause_reading": "(self, /, conn_id)",
+    "resume_reading": "(self, /, conn_id)",
     "subscribe_connection": "(self, /, conn_id, topics, presence_data=None, queue_group=None, timeout=1.0)",
     "subscribe_with_recovery": (
         "(self, /, conn_id, topics, recover=False, epoch=None, offset=None, positions=None)"

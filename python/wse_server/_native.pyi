@@ -21,7 +21,15 @@ from wse_server.types import (
     SubscribeResult,
 )
 
-__all__ = ["Position", "PublishTimeout", "RustWSEServer", "__version__", "rust_jwt_decode", "rust_jwt_encode"]
+__all__ = [
+    "Position",
+    "PublishTimeout",
+    "RustWSEServer",
+    "__version__",
+    "json_text",
+    "rust_jwt_decode",
+    "rust_jwt_encode",
+]
 
 __version__: str
 

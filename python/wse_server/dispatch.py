@@ -9,6 +9,7 @@ import uuid
 import weakref
 from collections import deque
 from collections.abc import Coroutine, Iterable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -90,6 +91,8 @@ class Dispatcher:
         self._starts = False
         self._idle: asyncio.Event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        # What handlers see of the context of whoever started the server; each has a copy of its own.
+        self._context = copy_context()
         self._fd = engine.event_fd()
         self._reads = False
         self._watch = LoopWatch(self._loop, limits.slow_step) if limits.slow_step else None
@@ -236,7 +239,7 @@ class Dispatcher:
         self._running += 1
         connection._busy = handler.ordered
         self._starts = True
-        task = _task(self._run(connection, job, argument), self._loop)
+        task = _task(self._run(connection, job, argument), self._loop, self._context.copy())
         self._starts = False
         if task.done():
             return
@@ -249,10 +252,11 @@ class Dispatcher:
     def _call(self, connection: Connection, job: _Job, argument: Any) -> None:
         handler = job.handler
         try:
+            run = self._context.copy().run
             if handler.takes_payload:
-                value = handler.function(connection, argument)
+                value = run(handler.function, connection, argument)
             else:
-                value = handler.function(connection)
+                value = run(handler.function, connection)
             if value is not None and job.event is not None:
                 answer(connection, job.event, value, job.cid)
         except Exception as error:  # noqa: BLE001 - the loop goes on whatever a handler raises
@@ -403,15 +407,19 @@ class Dispatcher:
 
 if sys.version_info >= (3, 12):
 
-    def _task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    def _task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context
+    ) -> asyncio.Task[None]:
         """A task that has begun already, and is perhaps done."""
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
 
 else:
 
-    def _task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    def _task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context
+    ) -> asyncio.Task[None]:
         """A task that begins in the next turn of the loop."""
-        return loop.create_task(coroutine)
+        return loop.create_task(coroutine, context=context)
 
 
 def _refuse_unknown(connection: Connection, data: dict[str, Any] | str | bytes) -> None:

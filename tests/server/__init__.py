@@ -1,0 +1,1 @@
+"""The asyncio server, through its public calls, with real clients."""
