@@ -1,7 +1,8 @@
-# `make help` lists what there is. Two virtual environments live beside the sources:
+# `make help` lists what there is. The virtual environments beside the sources:
 #   .venv           the tools and the `checked` build (optimised, every assertion on), for tests and development.
 #                   The package is installed in place: an edit under python/ counts at once, Rust needs `make build`.
 #   .venv-release   the wheel that users get, for the demo and the benchmarks.
+#   .venv-docs      what builds the pages.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -22,8 +23,9 @@ MICRO ?=
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 RELEASE_VENV := $(CURDIR)/.venv-release
+DOCS_VENV := $(CURDIR)/.venv-docs
 WHEELS := build/wheels
-PYTHON_SOURCES := python tests tools examples benches compliance
+PYTHON_SOURCES := python tests tools examples benches compliance docs/conf.py
 CHECKED := --profile checked --locked
 
 # pip has nothing to say about itself here, and a lock without the right hashes is refused.
@@ -44,7 +46,7 @@ run: doctor build-release ## release build, then the live demo on http://localho
 .PHONY: test
 test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
 	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \
-	    types stubtest docs-check test-python autobahn-short last-builds wheel-smoke fuzz-short
+	    types stubtest docs-check docs test-python autobahn-short last-builds wheel-smoke fuzz-short
 
 .PHONY: doctor
 doctor: ## say what is missing on this machine, if anything
@@ -65,6 +67,12 @@ $(RELEASE_VENV)/.ready: requirements/run.txt
 	@$(SHELL) tools/doctor.sh
 	$$($(SHELL) tools/doctor.sh --python) -m venv $(RELEASE_VENV)
 	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(DOCS_VENV)/.ready: requirements/docs.txt
+	@$(SHELL) tools/doctor.sh
+	$$($(SHELL) tools/doctor.sh --python) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@
 
 .PHONY: build
@@ -89,6 +97,12 @@ build-release: wheel ## the wheel, installed in .venv-release
 generate: $(VENV)/.ready ## write what is generated: stub, option and code tables, their reference pages
 	$(BIN)/python tools/generate.py
 
+# The docstrings of the native module are those that `make build` left in python/wse_server.
+.PHONY: docs
+docs: $(DOCS_VENV)/.ready ## the pages as a site, in build/docs; a reference that leads nowhere is an error
+	$(DOCS_VENV)/bin/python tools/stage_docs.py build/pages
+	$(DOCS_VENV)/bin/sphinx-build --quiet --fresh-env --fail-on-warning -c docs -d build/doctrees build/pages build/docs
+
 .PHONY: vectors
 vectors: $(VENV)/.ready ## write spec/vectors: what other people's libraries make of the same messages
 	$(BIN)/python tools/vectors.py
@@ -97,7 +111,7 @@ vectors: $(VENV)/.ready ## write spec/vectors: what other people's libraries mak
 lock: ## write requirements/*.txt from requirements/*.in
 	@test -x build/lock/bin/uv || { $$($(SHELL) tools/doctor.sh --python) -m venv build/lock && \
 	    build/lock/bin/python $(PIP_INSTALL) uv; }
-	@for name in run dev; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@for name in run dev docs; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(LOCK) \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
@@ -234,5 +248,5 @@ bench-micro: ## what parsing a frame costs, next to the least that it can cost (
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments included
-	rm -rf build target fuzz/target .venv .venv-release .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build target fuzz/target .venv .venv-release .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/wse_server/_native*.so

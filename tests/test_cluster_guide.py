@@ -14,7 +14,7 @@ from nodes import until
 
 
 def blocks(repository: Path, language: str) -> list[str]:
-    page = (repository / "docs" / "cluster.md").read_text()
+    page = (repository / "docs/how-to/cluster.md").read_text()
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page)
 
 

@@ -45,7 +45,7 @@ def come_and_go(port: int) -> None:
 
 
 def test_the_loop_prints_what_it_drains(start: Callable[[str, str], support.Program], free_port: int) -> None:
-    program = start("events.md", "while server.is_running()")
+    program = start("how-to/events.md", "while server.is_running()")
     come_and_go(free_port)
     program.wait_for_line("disconnect")
     printed = [line for line in program.lines if not line.startswith("jwt_secret is not set")]
@@ -54,7 +54,7 @@ def test_the_loop_prints_what_it_drains(start: Callable[[str, str], support.Prog
 
 
 def test_the_event_loop_answers(start: Callable[[str, str], support.Program], free_port: int) -> None:
-    start("events.md", "add_reader(")
+    start("how-to/events.md", "add_reader(")
     with support.dial(f"ws://127.0.0.1:{free_port}/wse") as client:
         for text in ("one", "two"):
             client.send(text)
@@ -64,7 +64,7 @@ def test_the_event_loop_answers(start: Callable[[str, str], support.Program], fr
 def test_the_callbacks_are_called_in_order(
     start: Callable[[str, str], support.Program], free_port: int
 ) -> None:
-    program = start("events.md", "set_callbacks(")
+    program = start("how-to/events.md", "set_callbacks(")
     come_and_go(free_port)
     program.wait_for_line("left")
     printed = [line for line in program.lines if not line.startswith("jwt_secret is not set")]
@@ -73,7 +73,7 @@ def test_the_callbacks_are_called_in_order(
 
 
 def test_the_page_of_ones_own_is_served(start: Callable[[str, str], support.Program], free_port: int) -> None:
-    start("http.md", "add_static(")
+    start("how-to/http.md", "add_static(")
     with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=5) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert answer.read() == b"<!doctype html><title>Hello</title><p>Hello"
@@ -82,7 +82,7 @@ def test_the_page_of_ones_own_is_served(start: Callable[[str, str], support.Prog
 def test_the_address_is_the_one_that_a_trusted_proxy_tells(
     start: Callable[[str, str], support.Program], free_port: int
 ) -> None:
-    program = start("reverse-proxies.md", "trusted_proxies=")
+    program = start("how-to/reverse-proxies.md", "trusted_proxies=")
     forwarded = {"X-Forwarded-For": "198.51.100.66, 203.0.113.9, 10.20.0.7"}
     with support.dial(f"ws://127.0.0.1:{free_port}/wse", additional_headers=forwarded):
         assert program.wait_for_line("came") == "203.0.113.9 came"
@@ -91,7 +91,7 @@ def test_the_address_is_the_one_that_a_trusted_proxy_tells(
 def test_an_access_list_refuses_and_lets_through_what_the_page_says(
     start: Callable[[str, str], support.Program], free_port: int
 ) -> None:
-    program = start("access.md", "set_topic_acl(")
+    program = start("how-to/access.md", "set_topic_acl(")
     peer = support.Peer(support.dial(f"ws://127.0.0.1:{free_port}/wse"), "")
     assert program.wait_for_line("refused") == "refused ['room:*']"
     for _ in range(2):
@@ -104,7 +104,7 @@ def test_an_access_list_refuses_and_lets_through_what_the_page_says(
 def test_clients_choose_their_topics_within_their_access_lists(
     start: Callable[[str, str], support.Program], free_port: int
 ) -> None:
-    start("clients.md", "client_subscriptions=True")
+    start("how-to/clients.md", "client_subscriptions=True")
     # The token that the page's login gives.
     ann = rust_jwt_encode(
         {

@@ -315,7 +315,8 @@ def test_wrong_arguments_drain_nobody(
 def test_the_program_of_the_deployment_page_leaves_on_sigterm(
     repository: Path, tmp_path: Path, free_port: int
 ) -> None:
-    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", (repository / "docs/deployment.md").read_text())
+    page = (repository / "docs/how-to/deployment.md").read_text()
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
     (code,) = (block for block in blocks if "server.drain(" in block)
     copy = tmp_path / "program.py"
     copy.write_text(code.replace("0.0.0.0", HOST).replace("5007", str(free_port)))

@@ -261,7 +261,7 @@ def test_a_client_without_a_key_is_not_encrypted(running: Running) -> None:
 
 
 def test_the_client_of_the_document_works(running: Running, repository: Path) -> None:
-    page = (repository / "docs" / "encryption.md").read_text("utf-8")
+    page = (repository / "docs/how-to/encryption.md").read_text("utf-8")
     code: dict[str, Any] = {}
     exec(page.split("```python\n")[1].split("```")[0], code)  # noqa: S102  (the page is ours)
     peer = running.dial()

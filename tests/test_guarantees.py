@@ -1,4 +1,4 @@
-"""Each promise of docs/guarantees.md names tests, and they exist."""
+"""Each promise of docs/topics/guarantees.md names tests, and they exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def test_every_promise_is_held_by_tests_that_exist(repository: Path) -> None:
     rows = [
         line
-        for line in (repository / "docs/guarantees.md").read_text().splitlines()
+        for line in (repository / "docs/topics/guarantees.md").read_text().splitlines()
         if line.startswith("| **")
     ]
     assert len(rows) >= 10

@@ -37,7 +37,7 @@ def test_the_example_runs_and_does_what_it_says(example: str, tmp_path: Path, fr
 def test_the_example_is_twenty_lines_and_the_same_everywhere(example: str, repository: Path) -> None:
     assert len(example.splitlines()) <= 20
     assert example == (repository / "examples" / "chat.py").read_text()
-    assert example in python_blocks(repository / "docs" / "getting-started.md")
+    assert example in python_blocks(repository / "docs/tutorial/getting-started.md")
 
 
 def test_both_commands_are_on_the_first_screen(repository: Path) -> None:
@@ -48,6 +48,6 @@ def test_both_commands_are_on_the_first_screen(repository: Path) -> None:
 def test_no_figure_stands_in_the_place_of_the_benchmarks_that_no_result_backs(repository: Path) -> None:
     marked = re.compile(r"(?s)<!-- benchmark-table: begin\..*?-->\n(.*?)<!-- benchmark-table: end -->")
     results = list((repository / "benches" / "results").glob("*"))
-    for document in ("README.md", "docs/benchmarks.md"):
+    for document in ("README.md", "docs/how-to/benchmarks.md"):
         (table,) = marked.findall((repository / document).read_text())
         assert results or not re.search(r"\d", table), f"{document} has figures, benches/results/ has none"

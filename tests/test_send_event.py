@@ -416,7 +416,7 @@ def test_a_flood_of_events_waits_for_the_reader_and_loses_none(server_factory: F
 
 
 def test_the_example_of_the_document_does_what_it_says(running: Running, repository: Path) -> None:
-    page = (repository / "docs" / "encodings.md").read_text("utf-8")
+    page = (repository / "docs/how-to/encodings.md").read_text("utf-8")
     program = page.split("```python\n")[1].split("```")[0]
     shown = json.loads(page.split("```json\n")[1].split("```")[0])
     module = types.ModuleType("example")

@@ -1,4 +1,4 @@
-"""The examples of docs/client.md, run as they stand but for the port; and the wheel of the package."""
+"""The examples of docs/how-to/client.md, run as they stand but for the port; and the wheel of the package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def blocks(page: Path) -> list[str]:
 
 
 def examples(repository: Path) -> list[str]:
-    return blocks(repository / "docs" / "client.md")
+    return blocks(repository / "docs/how-to/client.md")
 
 
 def function(repository: Path, name: str) -> Main:

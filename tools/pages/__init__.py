@@ -1,0 +1,1 @@
+"""What `make docs` needs beside Sphinx: pages, docstrings and signatures made ready for it."""
