@@ -302,6 +302,11 @@ class Program:
             self.lines.extend(line.rstrip("\n") for line in output)
 
     @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """What it has printed so far, errors included."""
         return "\n".join(self.lines)

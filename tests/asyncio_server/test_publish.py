@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from server.talk import dial, one_client, play, until
+from asyncio_server.talk import dial, one_client, play, until
 from support import PATIENCE, free_port
 from wire import Wire
 from wse_server import Position, Server

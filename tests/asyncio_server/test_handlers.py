@@ -17,8 +17,8 @@ import pydantic
 import pytest
 import websockets
 
+from asyncio_server.talk import dial, one_client, play, until
 from loglines import LogLines
-from server.talk import dial, one_client, play, until
 from wse_server import Connection, Refusal, Server
 
 
@@ -242,7 +242,8 @@ def test_what_nobody_handles_is_an_invalid_action(sent: str | bytes, message: st
 
 
 def test_text_and_bytes_have_handlers_of_their_own() -> None:
-    server, got = new(), []
+    server = new()
+    got: list[object] = []
 
     @server.on_text
     async def text(connection: Connection, text: str) -> None:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from asyncio_server.talk import Talker, one_client, play, until
 from loglines import LogLines
-from server.talk import Talker, one_client, play, until
 from wse_server import Connection, Refusal, Server
 from wse_server.rules import Template
 

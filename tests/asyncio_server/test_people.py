@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from server.talk import dial, one_client, play, until
+from asyncio_server.talk import dial, one_client, play, until
 from wse_server import Connection, Refusal, Server, ServerEvent
 
 SECRET = "a secret that has more than thirty-two bytes"
@@ -114,7 +114,7 @@ def test_events_tell_everything_in_order() -> None:
 
     async def listen(heard: list[ServerEvent]) -> None:
         async for event in server.events():
-            heard.append(event)
+            heard.append(event)  # noqa: PERF401 - it is looked at meanwhile
 
     async def story() -> None:
         heard: list[ServerEvent] = []
