@@ -1,0 +1,99 @@
+"""The programs of the page about asyncio, and of deciding about topics, as they stand but for the port."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support import PATIENCE, Peer, Program, dial
+from support import free_port as another_port
+
+Start = Callable[..., Program]
+
+APPLICATION = """
+import uvicorn
+uvicorn.run(app, host="127.0.0.1", port={port})
+"""
+
+
+@pytest.fixture
+def start(repository: Path, tmp_path: Path, free_port: int) -> Iterator[Start]:
+    """Runs the one program of a page with a certain word in it."""
+    with ExitStack() as running:
+
+        def start(page: str, word: str, more: str = "") -> Program:
+            blocks = re.findall(
+                r"(?ms)^```python\n(.*?)^```$", (repository / "docs/how-to" / page).read_text()
+            )
+            (code,) = (block for block in blocks if word in block)
+            path = tmp_path / "program.py"
+            path.write_text(code.replace("5007", str(free_port)) + more)
+            program = running.enter_context(Program(path))
+            program.wait_for_port(free_port)
+            return program
+
+        yield start
+
+
+def client(port: int) -> Peer:
+    return Peer(dial(f"ws://127.0.0.1:{port}/wse"), "")
+
+
+def test_the_chat_of_the_page_does_what_the_page_says(start: Start, free_port: int) -> None:
+    program = start("asyncio.md", "server.run()")
+    peer = client(free_port)
+    assert peer.receive_json()["t"] == "welcome"
+    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["room:7", "room:101"]}})
+    answer = peer.receive_json()["p"]
+    assert (answer["success_topics"], answer["failed_topics"]) == (["room:7"], ["room:101"])
+    peer.send({"t": "chat.send", "p": {"room": 7, "text": "hi"}, "cid": "1"})
+    line, count = peer.receive_json(), peer.receive_json()
+    assert (line["t"], line["tp"], line["p"]) == ("chat.line", "room:7", {"room": 7, "text": "hi"})
+    assert (count["t"], count["p"], count["cid"]) == ("chat.send", 1, "1")
+    for payload, code, message in (
+        ({"room": 7, "text": " "}, "INVALID_ACTION", "say something"),
+        ({"room": 7}, "INVALID_ACTION", "`text`"),
+    ):
+        peer.send({"t": "chat.send", "p": payload})
+        error = peer.receive_json()["p"]
+        assert error["code"] == code
+        assert message in error["message"]
+    peer.close()
+    assert program.stop(signal.SIGTERM) == 0
+
+
+def test_the_application_publishes(start: Start, free_port: int) -> None:
+    # The application's port is the next one that is free.
+    port = another_port()
+    program = start("asyncio.md", "FastAPI(", APPLICATION.format(port=port))
+    program.wait_for_port(port)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/announce?text=hi", b"", PATIENCE) as answer:
+        assert json.load(answer) == {"published": True}
+
+
+def test_everything_that_happens_is_printed(start: Start, free_port: int) -> None:
+    program = start("asyncio.md", "server.events()")
+    peer = client(free_port)
+    peer.send({"t": "hello"})
+    program.wait_for_line("{'t': 'hello'}")
+    peer.close()
+    program.wait_for_line("disconnect")
+    kinds = [line.split()[0] for line in program.lines if "<Connection" in line]
+    assert kinds == ["connect", "message", "disconnect"]
+
+
+def test_a_program_of_the_engine_decides_about_topics(start: Start, free_port: int) -> None:
+    start("events.md", "authorize=True")
+    peer = client(free_port)
+    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["public:a", "b"]}})
+    answer = peer.receive_json()["p"]
+    assert answer["success_topics"] == ["public:a"]
+    assert answer["errors"]["b"]["message"] == "it is not public"
+    peer.close()
