@@ -15,10 +15,7 @@ use wse_core::ConnId;
 use wse_core::options::Options;
 use wse_core::presence::Data;
 use wse_core::topic::Filter;
-use wse_node::events::EventKind;
-use wse_node::events::Keep;
-use wse_node::events::Keep;
-use wse_node::events::Keep;
+use wse_node::events::{EventKind, Keep};
 use wse_node::gate::{From, Wish};
 use wse_node::{Node, Payload, Server};
 
@@ -242,6 +239,9 @@ fn drain(node: &Node, server: &Server, over: &AtomicBool) {
                 EventKind::Disconnect => {
                     assert!(present.remove(&conn), "an end without a beginning");
                     assert!(!seen.contains(&conn), "an end of somebody who is still there");
+                }
+                EventKind::Claims | EventKind::Authorize | EventKind::AuthRefresh => {
+                    unreachable!("nobody asked for it")
                 }
                 EventKind::PresenceJoin => assert!(seen.insert(conn), "somebody joined twice"),
                 EventKind::PresenceLeave => assert!(seen.remove(&conn), "somebody left twice"),
