@@ -3,6 +3,7 @@
 #                   The package is installed in place: an edit under python/ counts at once, Rust needs `make build`.
 #   .venv-release   the wheel that users get, for the demo and the benchmarks.
 #   .venv-docs      what builds the pages.
+#   .venv-bench     the wheels, and the Python servers they are compared with.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -24,6 +25,7 @@ VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 RELEASE_VENV := $(CURDIR)/.venv-release
 DOCS_VENV := $(CURDIR)/.venv-docs
+BENCH_VENV := $(CURDIR)/.venv-bench
 WHEELS := build/wheels
 PYTHON_SOURCES := python tests tools examples benches compliance docs/conf.py
 CHECKED := --profile checked --locked
@@ -75,6 +77,12 @@ $(DOCS_VENV)/.ready: requirements/docs.txt
 	$(DOCS_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@
 
+$(BENCH_VENV)/.ready: requirements/bench.txt
+	@$(SHELL) tools/doctor.sh
+	$$($(SHELL) tools/doctor.sh --python) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements/bench.txt
+	@touch $@
+
 .PHONY: build
 build: $(VENV)/.ready ## the checked build, installed in .venv in place
 	VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop --quiet $(CHECKED)
@@ -87,6 +95,7 @@ wheel: $(RELEASE_VENV)/.ready ## the abi3 wheel for users, in build/wheels
 
 .PHONY: wheel-client
 wheel-client: $(VENV)/.ready ## the pure Python wheel of the client, in build/client
+	@rm -rf build/client
 	cd python/wse_client && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/client
 
 .PHONY: build-release
@@ -111,7 +120,7 @@ vectors: $(VENV)/.ready ## write spec/vectors: what other people's libraries mak
 lock: ## write requirements/*.txt from requirements/*.in
 	@test -x build/lock/bin/uv || { $$($(SHELL) tools/doctor.sh --python) -m venv build/lock && \
 	    build/lock/bin/python $(PIP_INSTALL) uv; }
-	@for name in run dev docs; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@for name in run dev docs bench; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(LOCK) \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
@@ -169,7 +178,7 @@ lint-python: $(VENV)/.ready
 .PHONY: types
 types: $(VENV)/.ready ## mypy --strict
 	$(BIN)/mypy --strict
-	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py interests.py
+	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py interests.py python.py pybench
 
 .PHONY: stubtest
 stubtest: $(VENV)/.ready ## the stub of the native module against the module itself
@@ -238,6 +247,11 @@ bench: doctor build-release ## this build, the earlier release and the floor, in
 bench-cluster: doctor build-release ## messages through a hop, beside the same without one (BENCH="--only flood --earlier PYTHON")
 	$(RELEASE_VENV)/bin/python benches/hop.py $(BENCH)
 
+.PHONY: bench-python
+bench-python: doctor wheel wheel-client $(BENCH_VENV)/.ready ## Server beside FastAPI and picows; publishing, waking, the client (BENCH="--only chat")
+	$(BENCH_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl build/client/*.whl
+	$(BENCH_VENV)/bin/python benches/python.py $(BENCH)
+
 .PHONY: soak
 soak: $(if $(filter checked,$(SOAK)),build,build-release) ## clients of every kind for MINUTES (10), and what is left (SOAK=checked)
 	PYTHONPATH=tools $(if $(filter checked,$(SOAK)),$(BIN),$(RELEASE_VENV)/bin)/python -m soak --minutes $(MINUTES) $(ARGS)
@@ -248,5 +262,5 @@ bench-micro: ## what parsing a frame costs, next to the least that it can cost (
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environments included
-	rm -rf build target fuzz/target .venv .venv-release .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build target fuzz/target .venv .venv-release .venv-docs .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/wse_server/_native*.so

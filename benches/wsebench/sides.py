@@ -50,6 +50,7 @@ def build_programs() -> tuple[Path, Path]:
         "floor": [load / "floor.c"],
         "hostile": [load / "hostile.c", load / "proc.c"],
         "pingpong": [load / "pingpong.c"],
+        "chat": [load / f"{name}.c" for name in ("chat", "latency", "proc")],
     }
     newest = max(path.stat().st_mtime for path in load.iterdir())
     for name, files in sources.items():

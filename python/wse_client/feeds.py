@@ -320,6 +320,12 @@ class Feeds:
         topic = message.topic
         if topic is None:
             return self._offer_without_topic(message, size)
+        if not self._patterns and (exact := self._exact.get(topic)) is not None:
+            feed, track = exact
+            track.offer(message, size)
+            if feed.inbox.has_ended:
+                self._end_if_full(feed)
+            return True
         found = False
         for feed, track in self._heard_by(topic):
             track.offer(message, size)

@@ -65,7 +65,8 @@ class Inbox:
         self.bytes += size
         if self.overflow == "wait" and self.bytes >= self.limit:
             self._full.add(self)
-        self._wake()
+        if self.wake is not None:
+            self.wake()
 
     def _has_room_made(self, size: int) -> bool:
         """Does what the rule says. False if the item has no place any more."""
@@ -117,9 +118,6 @@ class Inbox:
             self.has_ended = True
             self.error = error
         self._full.discard(self)
-        self._wake()
-
-    def _wake(self) -> None:
         if self.wake is not None:
             self.wake()
 

@@ -96,14 +96,19 @@ class Track:
         if at is None or message.topic is None or self.is_shared:
             self._inbox.push(message, size)
             return
-        known = self._known(message.topic)
-        if known is not None and known.epoch == at.epoch and at.offset <= known.offset:
-            return
-        if known is not None and self._must_follow(message.topic):
-            before = Position(at.epoch, at.offset - 1)
-            if before != known:
+        known = self._known(message.topic) if self.is_pattern else self.position
+        if known is not None:
+            is_of_epoch = known.epoch == at.epoch
+            if is_of_epoch and at.offset <= known.offset:
+                return
+            is_next = is_of_epoch and at.offset == known.offset + 1
+            if not is_next and self._must_follow(message.topic):
+                before = Position(at.epoch, at.offset - 1)
                 self._tell(between(message.topic, GapCause.HOLE, known, before))
-        self._set(message.topic, at)
+        if self.is_pattern:
+            self._set(message.topic, at)
+        else:
+            self.position = at
         self._inbox.push(message, size)
 
     def gap(self, p: dict[str, Any]) -> None:

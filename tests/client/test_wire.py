@@ -118,3 +118,22 @@ def test_the_format_is_asked_for_in_the_url() -> None:
     assert with_format("ws://x/wse", "json") == "ws://x/wse"
     assert with_format("ws://x/wse?a=1", "msgpack") == "ws://x/wse?a=1&format=msgpack"
     assert base64.b64decode(KeyExchange().public)[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ('{"a":1}', {"a": 1}),
+        (' \r\n{"a":1}', {"a": 1}),
+        ('{"a":1} \t\n', {"a": 1}),
+        ('{"a":1} x', '{"a":1} x'),
+        ('{"a":1}{"b":2}', '{"a":1}{"b":2}'),
+        ('{"a":1}\u00a0', '{"a":1}\u00a0'),
+        ("{", "{"),
+        ('{"a":' + "[" * 100_000, '{"a":' + "[" * 100_000),
+        ("[1]", "[1]"),
+        ("", ""),
+    ],
+)
+def test_an_object_alone_is_read_and_all_else_stays_text(text: str, content: object) -> None:
+    assert wire().read(text) == content
