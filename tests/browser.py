@@ -110,6 +110,10 @@ class Tab:
         """Waits until something about the page is true."""
         wait_until(lambda: probe(self), what, timeout)
 
+    def wait_for_more(self, selector: str, number: int, timeout: float = 20.0) -> None:
+        """Waits until an element shows a number above this one."""
+        wait_until(lambda: self.number(selector) > number, f"more than {number} in {selector}", timeout)
+
     def complaints(self) -> list[str]:
         """What the console has of errors, without those of connections that were cut on purpose."""
         lines = [line["message"] for line in self._front().get_log("browser") if line["level"] == "SEVERE"]
@@ -143,9 +147,9 @@ class Tab:
     def unlabelled(self) -> list[str]:
         """The fields, buttons and links that have no name for who can't see them."""
         script = """
-            const name = (each) => each.getAttribute("aria-label") || each.labels?.[0]?.innerText || each.innerText;
+            const label = (each) => each.getAttribute("aria-label") || each.labels?.[0]?.innerText;
             const all = document.querySelectorAll("button, input, select, textarea, a");
-            return [...all].filter((each) => !name(each)?.trim()).map((each) => each.outerHTML);
+            return [...all].filter((it) => !(label(it) || it.innerText)?.trim()).map((it) => it.outerHTML);
         """
         return list(self.run(script))
 

@@ -3,9 +3,9 @@
     make cluster-demo                       builds what it needs, and starts it
     python examples/cluster_demo            where wse_server is installed; --help tells more
 
-This process is the supervisor: it starts the nodes, each a process of its own, and starts one again some seconds after
-it was killed. It also numbers the messages, and lets a node publish each until one says that it is stored. The page
-counts what does not come.
+This process is the supervisor: it starts the nodes, each a process of its own, and starts one again some
+seconds after it was killed. It also numbers the messages, and lets a node publish each until one says that it
+is stored. The page counts what does not come.
 """
 
 import argparse
@@ -45,6 +45,7 @@ class Node:
         """`starting`, `up` or `down`."""
         self.answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._process: asyncio.subprocess.Process | None = None
+        self._words: asyncio.StreamWriter | None = None
 
     async def run(
         self, settings: dict[str, Any], environment: dict[str, str], away: float, demo: "Demo"
@@ -65,8 +66,8 @@ class Node:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the supervisor, which ends the nodes in order
             )
-            assert self._process.stdout is not None
-            async for line in self._process.stdout:
+            lines, self._words = self._process.stdout, self._process.stdin
+            while lines is not None and (line := await lines.readline()):
                 self._hear(json.loads(line), demo)
             status = await self._process.wait()
             self.state = "down"
@@ -87,11 +88,10 @@ class Node:
 
     async def publish(self, message: dict[str, Any]) -> dict[str, Any]:
         """Lets it publish, and returns what it says of that: `stored`, `unknown` or `dead`."""
-        assert self._process is not None
-        assert self._process.stdin is not None
         while not self.answers.empty():
             self.answers.get_nowait()  # of an earlier message, or an earlier life
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        if self._words is not None:
+            self._words.write(json.dumps(message).encode() + b"\n")
         try:
             return await asyncio.wait_for(self.answers.get(), PATIENCE)
         except TimeoutError:
@@ -104,8 +104,8 @@ class Node:
 
     def end(self) -> None:
         """Ends it in order."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._words is not None:
+            self._words.close()
 
 
 class Demo:

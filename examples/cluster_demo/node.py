@@ -1,4 +1,4 @@
-"""One node of the demo. `__main__.py` starts it, says what to publish on its standard input, and reads what it prints."""
+"""One node of the demo. `__main__.py` starts it, tells it what to publish, and reads what it prints."""
 
 import json
 import os
