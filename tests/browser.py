@@ -59,7 +59,7 @@ class Tab:
         self._pictures = pictures
         browser.switch_to.new_window("tab")
         self._handle = browser.current_window_handle
-        browser.get_log("browser")
+        browser.get_log("browser")  # type: ignore[no-untyped-call]
         browser.get(url)
 
     def _front(self) -> webdriver.Chrome:
@@ -116,7 +116,8 @@ class Tab:
 
     def complaints(self) -> list[str]:
         """What the console has of errors, without those that are meant: cuts, and who is not logged in."""
-        lines = [line["message"] for line in self._front().get_log("browser") if line["level"] == "SEVERE"]
+        log = self._front().get_log("browser")  # type: ignore[no-untyped-call]
+        lines = [line["message"] for line in log if line["level"] == "SEVERE"]
         meant = ("WebSocket connection to", "a status of 401")
         return [line for line in lines if not any(part in line for part in meant)]
 

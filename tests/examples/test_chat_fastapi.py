@@ -38,9 +38,9 @@ def chat(begin: Begin, ports: tuple[int, int], tmp_path: Path) -> Start:
     return start
 
 
-def get(url: str) -> object:
+def get(url: str) -> list[dict[str, object]]:
     with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
+        return list(json.load(answer))
 
 
 def test_what_is_said_is_heard_kept_and_checked(chat: Start, ports: tuple[int, int]) -> None:
