@@ -3,9 +3,9 @@
     pip install wse-server flask
     python examples/flask_health/main.py            then curl http://localhost:8000/health
 
-The server needs no event loop and no thread of yours: clients subscribe by themselves. It lives in one process;
-behind gunicorn start one worker with threads (`-w 1 --threads 8`). WSE answers `GET /health` on its own port as
-well, which is all that a balancer needs.
+The server needs no event loop and no thread of yours: clients subscribe by themselves. It lives in one
+process; behind gunicorn start one worker with threads (`-w 1 --threads 8`). WSE answers `GET /health` on its
+own port as well, which is all that a balancer needs.
 """
 
 import argparse

@@ -461,6 +461,67 @@ def test_what_no_server_says_harms_nobody(
     assert len(probe.of("message")) == len(strange) + 1
 
 
+def test_what_the_server_says_about_gaps_moves_the_position(
+    probe: Probe, fake: Callable[[Callable[[ServerConnection], None]], str]
+) -> None:
+    """The words of the specification, of which the last few take a slow client or a cluster in trouble."""
+    old, new = "5f3a09c1", "0badcafe"
+
+    def stamped(epoch: str, offset: int) -> str:
+        return json.dumps({"tp": "news", "e": epoch, "o": offset, "t": "n", "p": [epoch, offset]})
+
+    def gap(**p: object) -> str:
+        return json.dumps({"c": "WSE", "t": "gap", "p": {"topic": "news", **p}})
+
+    script = [
+        stamped(old, 42),
+        gap(epoch=old, **{"from": 43, "to": 45}, missed=3),
+        stamped(old, 46),
+        stamped(old, 46),  # once more
+        gap(epoch=old, **{"from": 46, "to": 48}, missed=3),  # of which one came
+        gap(epoch=old, **{"from": 49, "to": 48}, missed=0, next_epoch=new, next_offset=48),
+        stamped(new, 49),
+        gap(epoch=new, **{"from": 50, "to": None}, missed=None, next_epoch=old, next_offset=90),
+        stamped(old, 91),
+        stamped(old, 94),
+    ]
+
+    def tell(connection: ServerConnection) -> None:
+        greet(connection, 10_000)
+        ask = json.loads(connection.recv())
+        recovery = {"news": {"epoch": old, "offset": 41, "recovered": False, "count": 0}}
+        p = {"success_topics": ["news"], "failed_topics": [], "recovery": recovery}
+        connection.send(json.dumps({"c": "WSE", "t": "subscription_update", "cid": ask["cid"], "p": p}))
+        for word in script:
+            connection.send(word)
+        listen(connection)
+
+    probe.do("open", urls=[fake(tell)])
+    probe.do("subscribe", name="news", topics=["news"])
+    assert probe.heard(5) == [[old, 42], [old, 46], [new, 49], [old, 91], [old, 94]]
+    told = [(gap["cause"], gap["first"], gap["last"], gap["missed"], gap["next"]) for gap in probe.of("gap")]
+    assert told == [
+        ("server", 43, 45, 3, {"epoch": old, "offset": 45}),
+        ("server", 47, 48, 2, {"epoch": old, "offset": 48}),
+        ("server", 50, None, None, {"epoch": old, "offset": 90}),
+        ("hole", 92, 93, 2, {"epoch": old, "offset": 93}),
+    ]
+
+
+def test_a_server_that_says_what_can_not_be_understood_is_left(
+    probe: Probe, serving: Factory, fake: Callable[[Callable[[ServerConnection], None]], str]
+) -> None:
+    def lie(connection: ServerConnection) -> None:
+        greet(connection, 10_000)
+        connection.send('{"c":"WSE","t":"reconnect"}')
+        listen(connection)
+
+    probe.open(fake(lie), serving().url)
+    told = probe.wait("state", state="waiting")
+    assert told["code"] == 1002
+    assert told["reason"].startswith("the server said what can't be understood")
+
+
 def test_through_a_network_that_stalls_and_cuts_nothing_is_lost_or_doubled(serving: Factory) -> None:
     server = serving(recovery_buffer_size=4096, recovery_max_messages=4096)
     count = 400

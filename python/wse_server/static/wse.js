@@ -24,7 +24,9 @@ export const CLOSES = {
 /** How delays grow with each round of failed attempts, and the longest in ms. */
 export const BACKOFF = { factor: 2, maxMs: 60000 };
 
+const PROTOCOL_ERROR = 1002;
 const ABNORMAL = 1006;
+const TOO_MUCH = 4429;
 const ELSEWHERE = [4300, 1012]; // closes after which another server is the better choice
 const TOPICS_OF_A_COMMAND = 500;
 const TOPICS_OF_A_PATTERN = 10000; // positions that a pattern remembers; the longest silent are forgotten first
@@ -38,9 +40,11 @@ const OPTIONS = {
 
 /** What went wrong: a code of the server, or CLOSED, QUEUE_FULL, OUTCOME_UNKNOWN. */
 export class WseError extends Error {
-  constructor(code, message, more) {
+  /** @param {string} code @param {string} message @param {object} [more] */
+  constructor(code, message, more = {}) {
     super(message);
-    Object.assign(this, { name: "WseError", code }, more);
+    this.code = code;
+    Object.assign(this, { name: "WseError" }, more);
   }
 }
 
@@ -82,7 +86,7 @@ export class WseClient {
     queueMicrotask(() => this.#isEnded || this.connect());
   }
 
-  /** Where it is connected, or connects next. */
+  /** Where it is connected, or connects next. @returns {string} */
   get url() {
     return this.#urls[this.#index];
   }
@@ -93,7 +97,7 @@ export class WseClient {
     if (this.state === "closed") this.#attempt();
   }
 
-  /** Says goodbye for good. Subscriptions end, and what is not answered fails with CLOSED. */
+  /** Says goodbye for good, with 1000 or a code of your own. Subscriptions end, and what is not answered fails. */
   close(code = 1000, reason = "") {
     if (this.#isEnded) return;
     this.#isEnded = true;
@@ -117,6 +121,7 @@ export class WseClient {
    * @param {object} [handlers.presence] makes this user present in the topics, and is what others see
    * @param {(presence: Presence) => void} [handlers.onPresence] told who comes, goes, and shows something else
    * @param {Record<string, Position>} [handlers.positions] the last messages that you have, by topic
+   * @returns {Subscription}
    */
   subscribe(topics, handlers = {}) {
     if (this.#isEnded) throw new WseError("CLOSED", "the client was closed");
@@ -143,17 +148,17 @@ export class WseClient {
     return this.#promised("publish", { topic, data }, resend);
   }
 
-  /** Says something to the server's program, and returns what it answers. @returns {Promise<any>} */
+  /** Says something to the server's program, and returns what it answers. @param {string} type @returns {Promise<any>} */
   request(type, payload = {}, { resend = false } = {}) {
     return this.#promised(type, payload, resend);
   }
 
-  /** Says something to the server's program that needs no answer. Throws QUEUE_FULL and CLOSED. */
+  /** Says something to the server's program that needs no answer. Throws QUEUE_FULL and CLOSED. @param {string} type */
   send(type, payload = {}) {
     this.#push({ t: type, p: payload });
   }
 
-  /** Changes what others see of this user, here and when the client comes back. */
+  /** Changes what others see of this user, here and when the client comes back. @param {object} data @returns {Promise<null>} */
   updatePresence(data) {
     for (const { handlers } of this.#subscriptions) if (handlers.presence) handlers.presence = data;
     return this.#promised("presence_update", { data }, true);
@@ -165,6 +170,7 @@ export class WseClient {
     return new Promise((resolve, reject) => this.#push({ t, p, cid: this.#cid() }, { resend, resolve, reject }));
   }
 
+  /** @param {any} message @param {{resend?: boolean, resolve?: (value: any) => void, reject?: (error: any) => void}} [how] */
   #push(message, { resend = false, resolve = nothing, reject = nothing } = {}) {
     const text = JSON.stringify(message);
     const bytes = new TextEncoder().encode(text).length + OVERHEAD;
@@ -345,7 +351,7 @@ export class WseClient {
     return socket;
   }
 
-  /** Stays away, until `connect` is called where that is allowed. */
+  /** Stays away until `connect` is called. @param {WseError} error @param {{code?: number, reason?: string}} [farewell] */
   #stop(error, { code, reason } = {}) {
     this.#forget()?.close(...(this.#isEnded ? [code, reason] : []));
     for (const entry of this.#queue.splice(0)) this.#settle(entry, error);
@@ -364,7 +370,7 @@ export class WseClient {
   /** The network is back, or somebody looks at the page again: then waiting has an end, and so has trust. */
   #wake = () => {
     if (globalThis.document?.visibilityState === "hidden") return;
-    if (this.state === "waiting" && this.#code === ABNORMAL) this.#attempt();
+    if (this.state === "waiting" && this.#code !== TOO_MUCH) this.#attempt();
     else if (this.state === "open") this.#areYouThere();
   };
 
@@ -392,13 +398,21 @@ export class WseClient {
   #hear(data) {
     this.#heardAt = now();
     this.#askedAt = null;
-    const content = parsed(data);
-    const { c, t, p, payload = p, tp, cid } = isObject(content) ? content : {};
+    try {
+      this.#understand(parsed(data));
+    } catch (error) {
+      this.#socket?.close();
+      this.#lost(PROTOCOL_ERROR, `the server said what can't be understood: ${error.message}`);
+    }
+  }
+
+  #understand(content) {
+    const { c, t, p, payload, tp, cid } = isObject(content) ? content : {};
     const entry = tp === undefined ? this.#pending.get(cid) : undefined;
     if (entry) this.#pending.delete(cid);
     if (c === "WSE" && t === "error") return this.#error(p, entry);
     const isPosition = c === "WSE" && t === "publish";
-    if (entry) return this.#settle(entry, null, isPosition ? positionOf(p) : payload);
+    if (entry) return this.#settle(entry, null, isPosition ? positionOf(p) : (p ?? payload));
     if (c !== "WSE" || !this.#word(t, p)) this.#offer(messageOf(content));
   }
 
@@ -475,6 +489,7 @@ class Subscription {
   ready;
   #settle;
 
+  /** @param {string[]} topics @param {any} handlers @param {(left: Subscription) => void} leave */
   constructor(topics, handlers, leave) {
     const give = (message) => call(this.handlers.onMessage, message);
     const tell = (gap) => call(this.handlers.onGap, gap);
@@ -482,11 +497,12 @@ class Subscription {
     this.leave = leave;
     this.tracks = new Map(topics.map((topic) => [topic, new Track(topic, handlers.positions?.[topic] ?? null, give, tell)]));
     this.topics = [...this.tracks.keys()];
+    this.patterns = [...this.tracks.values()].filter((track) => track.regex);
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.ready.catch(nothing); // who does not look at it is told by `onError`
   }
 
-  /** The last message of each topic that was given to `onMessage`: what `positions` takes to go on later. */
+  /** The last message of each topic that was given to `onMessage`, as `positions` takes them. @returns {Record<string, Position>} */
   get positions() {
     const tracks = [...this.tracks.values()].filter((track) => track.position);
     return Object.fromEntries(tracks.map(({ topic, position }) => [topic, position]));
@@ -506,7 +522,7 @@ class Subscription {
 
   /** What follows the messages of a topic: by its own name rather than by a pattern. */
   trackOf(topic) {
-    return this.tracks.get(topic) ?? [...this.tracks.values()].find((track) => track.regex?.test(topic));
+    return this.tracks.get(topic) ?? this.patterns.find((track) => track.regex.test(topic));
   }
 
   answered(topics, recovery) {
@@ -524,6 +540,7 @@ class Subscription {
 
 /** Where a subscription stands in one topic or pattern: what comes once more is dropped, what is missing is told. */
 class Track {
+  topic; position; give; tell; regex;
   isLive = false; // what comes before the server has answered comes again, or is told as a gap
   #wasLive = false;
   #heard = new Map();
@@ -599,10 +616,10 @@ class Track {
 
 /** A message as handlers get it. */
 function messageOf(content) {
-  const { t, type = t, p, payload = p, id = null, tp, e, o } = isObject(content) ? content : {};
+  const { t, type = "", p, payload, id = null, tp, e, o } = isObject(content) ? content : {};
   const isStamped = typeof tp === "string" && typeof e === "string" && Number.isInteger(o);
   const stamp = isStamped ? { topic: tp, position: { epoch: e, offset: o } } : { topic: null, position: null };
-  return { ...stamp, type: type ?? "", payload, id, content };
+  return { ...stamp, type: t ?? type, payload: p ?? payload, id, content };
 }
 
 function gapOf(topic, cause, more) {
