@@ -43,6 +43,7 @@ def test_killing_the_node_that_serves_the_page_loses_nothing(begin: Begin, visit
     assert tab.number("#caught") > 0
     assert not any("gap" in line for line in tab.texts("#log li"))
     tab.pictures("cluster-after")
+    tab.picture("docs-cluster-demo", size=(860, 740))  # as in docs/images
 
 
 def test_a_node_that_does_not_serve_the_page_may_die_too(begin: Begin, visit: Visit) -> None:

@@ -35,6 +35,7 @@ def test_the_table_goes_on_after_a_cut_and_misses_nothing(begin: Begin, visit: V
     tab.wait_for_more("#changes", tab.number("#changes") + 100)
     assert tab.number("#missed") == 0
     tab.pictures("prices")
+    tab.picture("docs-prices", size=(860, 560))  # as in docs/images
 
     tab.write("#filter", "b")
     assert visible(tab) == [f"B{letter}X" for letter in "KLMNOPQRST"]
