@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from documents import block
 from support import PATIENCE, Peer, Program, dial
 from support import free_port as another_port
 
@@ -24,15 +24,11 @@ uvicorn.run(app, host="127.0.0.1", port={port})
 
 
 @pytest.fixture
-def start(repository: Path, tmp_path: Path, free_port: int) -> Iterator[Start]:
-    """Runs the one program of a page with a certain word in it."""
+def start(tmp_path: Path, free_port: int) -> Iterator[Start]:
+    """Runs a program and waits until it listens."""
     with ExitStack() as running:
 
-        def start(page: str, word: str, more: str = "") -> Program:
-            blocks = re.findall(
-                r"(?ms)^```python\n(.*?)^```$", (repository / "docs/how-to" / page).read_text()
-            )
-            (code,) = (block for block in blocks if word in block)
+        def start(code: str, more: str = "") -> Program:
             path = tmp_path / "program.py"
             path.write_text(code.replace("5007", str(free_port)) + more)
             program = running.enter_context(Program(path))
@@ -47,7 +43,7 @@ def client(port: int) -> Peer:
 
 
 def test_the_chat_of_the_page_does_what_the_page_says(start: Start, free_port: int) -> None:
-    program = start("asyncio.md", "server.run()")
+    program = start(block("docs/how-to/asyncio.md", "server.run()"))
     peer = client(free_port)
     assert peer.receive_json()["t"] == "welcome"
     peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["room:7", "room:101"]}})
@@ -72,14 +68,14 @@ def test_the_chat_of_the_page_does_what_the_page_says(start: Start, free_port: i
 def test_the_application_publishes(start: Start, free_port: int) -> None:
     # The application's port is the next one that is free.
     port = another_port()
-    program = start("asyncio.md", "FastAPI(", APPLICATION.format(port=port))
+    program = start(block("docs/how-to/asyncio.md", "FastAPI("), APPLICATION.format(port=port))
     program.wait_for_port(port)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/announce?text=hi", b"", PATIENCE) as answer:
         assert json.load(answer) == {"published": True}
 
 
 def test_everything_that_happens_is_printed(start: Start, free_port: int) -> None:
-    program = start("asyncio.md", "server.events()")
+    program = start(block("docs/how-to/asyncio.md", "server.events()"))
     peer = client(free_port)
     peer.send({"t": "hello"})
     program.wait_for_line("{'t': 'hello'}")
@@ -90,7 +86,7 @@ def test_everything_that_happens_is_printed(start: Start, free_port: int) -> Non
 
 
 def test_a_program_of_the_engine_decides_about_topics(start: Start, free_port: int) -> None:
-    start("events.md", "authorize=True")
+    start(block("docs/how-to/events.md", "authorize=True"))
     peer = client(free_port)
     peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["public:a", "b"]}})
     answer = peer.receive_json()["p"]
