@@ -42,6 +42,11 @@ def read(page: str) -> list[Block]:
     """All blocks of a page, a path from the top of the repository."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, found.start()) + 1, found["language"], textwrap.dedent(found["code"]))
+        Block(page, text.count("\n", 0, found.start()) + 1, language(found), textwrap.dedent(found["code"]))
         for found in FENCE.finditer(text)
     ]
+
+
+def language(fence: re.Match[str]) -> str:
+    """The first word after the ticks; what follows is for others."""
+    return (fence["language"].split() or [""])[0]

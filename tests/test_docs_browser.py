@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -48,6 +49,35 @@ def visit(chromium: webdriver.Chrome, repository: Path) -> Iterator[Visit]:
             return tabs.enter_context(closing(Tab(chromium, f"{running.http}/", pictures)))
 
         yield visit
+
+
+def test_a_page_that_came_from_centrifugo_hears_its_room(
+    running: Running, visit: Visit, repository: Path, free_port: int
+) -> None:
+    # The program is run as it stands, and the page comes from another server.
+    program: dict[str, Any] = {}
+    code = block("docs/topics/coming-from.md", "def announce(")
+    exec(code.replace("5007", str(free_port)), program)  # noqa: S102 - the page's own example
+    server = program["server"]
+    try:
+        wse = (repository / "python/wse_server/static/wse.js").read_text()
+        running.server.add_static("/static/wse.js", "text/javascript; charset=utf-8", wse)
+        script = block("docs/topics/coming-from.md", "WseClient", "javascript")
+        script = script.replace("wss://ws.example.com/wse", f"ws://127.0.0.1:{free_port}/wse")
+        known = rust_jwt_encode({"sub": "ann", "exp": time.time() + 600}, program["SECRET"])
+        tab = visit(
+            running,
+            f"""<script>
+            const token = "{known}", heard = [];
+            console.log = (message) => heard.push(message);
+            </script><script type="module">{script}</script>""",
+        )
+        tab.wait(lambda _: server.get_topic_subscriber_count("room:1") == 1, "it is subscribed")
+        program["announce"]('"hi"')
+        tab.wait(lambda tab: tab.run("return heard.length") == 1, "the announcement")
+        assert tab.run("return heard[0]") == {"text": '"hi"'}
+    finally:
+        server.stop()
 
 
 def token(name: str, lasts: float = 600) -> str:

@@ -45,6 +45,11 @@ NOT_RUN = [
     ("docs/how-to/reverse-proxies.md", "nginx", "X-Real-IP", "it takes an nginx"),
     ("docs/how-to/reverse-proxies.md", "nginx", "stream {", "it takes an nginx with certificates"),
     ("docs/tutorial/getting-started.md", "console", "$ make run", "it builds a release"),
+    ("docs/topics/coming-from.md", "python", "import socketio", "it is the other side"),
+    ("docs/topics/coming-from.md", "python", "from channels", "it is the other side"),
+    ("docs/topics/coming-from.md", "javascript", "new Centrifuge(", "it is the other side"),
+    ("docs/topics/coming-from.md", "console", "X-API-Key", "it is the other side"),
+    ("docs/tutorial/chat.md", "console", "$ make wheel", "`make wheel-smoke` installs the wheel"),
     (
         "docs/tutorial/getting-started.md",
         "console",

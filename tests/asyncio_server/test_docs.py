@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,4 +93,40 @@ def test_a_program_of_the_engine_decides_about_topics(start: Start, free_port: i
     answer = peer.receive_json()["p"]
     assert answer["success_topics"] == ["public:a"]
     assert answer["errors"]["b"]["message"] == "it is not public"
+    peer.close()
+
+
+def test_a_room_that_came_from_socket_io(start: Start, free_port: int) -> None:
+    start(block("docs/topics/coming-from.md", "await connection.subscribe([room])"))
+    speaker, listener = client(free_port), client(free_port)
+    for peer in (speaker, listener):
+        peer.send({"t": "join", "p": "lobby"})
+        peer.send({"t": "say", "p": {"room": "lobby", "text": "I am here"}, "cid": "1"})
+        answer = hear(peer, "say")
+        assert (answer["p"], answer["cid"]) == ("ok", "1")
+    speaker.send({"t": "say", "p": {"room": "lobby", "text": "hi"}})
+    for peer in (speaker, listener):
+        while hear(peer, "said")["p"] != {"room": "lobby", "text": "hi"}:
+            pass
+        peer.close()
+
+
+def hear(peer: Peer, word: str) -> dict[str, Any]:
+    """The next message of this type."""
+    return next(message for message in iter(peer.receive_json, None) if message["t"] == word)
+
+
+def test_a_room_that_came_from_channels(start: Start, free_port: int) -> None:
+    django: dict[str, Any] = {}
+    exec(block("docs/topics/coming-from.md", "def token_of("), django)  # noqa: S102 - the page's own example
+    start(block("docs/topics/coming-from.md", "connection.user_id, "))
+    cookie = {"Cookie": f"access_token={django['token_of'](7)}"}
+    peer = Peer(dial(f"ws://127.0.0.1:{free_port}/wse", additional_headers=cookie), "")
+    assert peer.receive_json()["p"]["details"]["user_id"] == "7"
+    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["room:1", "room:x"]}})
+    answer = peer.receive_json()["p"]
+    assert (answer["success_topics"], answer["failed_topics"]) == (["room:1"], ["room:x"])
+    peer.send({"t": "say", "p": {"room": 1, "text": "hi"}})
+    heard = peer.receive_json()
+    assert (heard["t"], heard["p"]) == ("said", {"user": "7", "text": "hi"})
     peer.close()
