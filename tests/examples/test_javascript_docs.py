@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from browser import Tab
+from documents import block
 from examples.conftest import Visit
 from support import HOST, Running, accepts, wait_until
 from wse_server import rust_jwt_encode
@@ -23,13 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRET = b"a secret that has more than thirty-two bytes"
 Factory = Callable[..., Running]
 Open = Callable[[Running, str], Tab]
-
-
-def block(page: str, word: str, language: str = "python") -> str:
-    """The one block of a page that has the word in it."""
-    blocks = re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (ROOT / page).read_text())
-    (code,) = (code for code in blocks if word in code)
-    return str(code)
 
 
 @pytest.fixture
