@@ -45,6 +45,10 @@ help: ## list the targets
 run: doctor build-release ## release build, then the live demo on http://localhost:5007/ (DEMO="--auth" for more)
 	@exec $(RELEASE_VENV)/bin/python -m wse_server.demo $(DEMO)
 
+.PHONY: cluster-demo
+cluster-demo: doctor build-release ## release build, then three nodes and a page that survives the death of each (DEMO="--port 5007")
+	@exec $(RELEASE_VENV)/bin/python examples/cluster_demo $(DEMO)
+
 .PHONY: test
 test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
 	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \

@@ -35,6 +35,8 @@ nitpick_ignore_regex = [
     # What other packages define: an inventory of theirs would have to be fetched.
     (r"py:.*", r"(asyncio|collections|concurrent|os|pathlib|ssl|types|typing|websockets)\..*"),
     (r"py:.*", r"PathLike|Random"),
+    # What a decorator is given it gives back.
+    (r"py:.*", r"wse_server\.server\.F"),
     # What the client's machine is made of: `Session` hands it through, and nobody has to look into it.
     (r"py:.*", r"(wse_client\.(feeds|outbox)\.)?(Ask|Feed|KeyExchange|Options|Publication)"),
 ]
@@ -93,14 +95,19 @@ def without_builtins(app: Sphinx, document: nodes.document) -> None:
 def public_name(
     app: Sphinx, environment: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
-    """Resolves the place where something is defined to the name under which it is imported."""
+    """Resolves the place where something is defined to the name under which it is imported, and back."""
     package, _, path = node.get("reftarget", "").partition(".")
     name = path.rpartition(".")[2]
     if package not in PACKAGES or name not in PACKAGES[package].__all__:
         return None
-    return environment.get_domain("py").resolve_xref(
-        environment, node["refdoc"], app.builder, "obj", f"{package}.{name}", node, content
-    )
+    home = getattr(getattr(PACKAGES[package], name), "__module__", package)
+    for target in (f"{package}.{name}", f"{home}.{name}"):
+        found = environment.get_domain("py").resolve_xref(
+            environment, node["refdoc"], app.builder, "obj", target, node, content
+        )
+        if found is not None:
+            return found
+    return None
 
 
 def setup(app: Sphinx) -> None:

@@ -339,9 +339,13 @@ class Program:
 
     def stop(self, signum: signal.Signals = signal.SIGINT) -> int:
         """Sends a signal, as Ctrl-C does unless told otherwise, and returns the exit status."""
+        self.send_signal(signum)
+        return self.wait()
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Sends a signal, if it still runs."""
         if self._process.poll() is None:
             self._process.send_signal(signum)
-        return self.wait()
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,18 +9,12 @@ import pytest
 
 import support
 from certificates import MAKE_CA, MAKE_NODE
+from documents import block
 from nodes import until
 
 
-def blocks(repository: Path, language: str) -> list[str]:
-    page = (repository / "docs/how-to/cluster.md").read_text()
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page)
-
-
-def test_three_nodes_run_the_program_of_the_page(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (code,) = (block for block in blocks(repository, "python") if "WSE_SEEDS" in block)
+def test_three_nodes_run_the_program_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = block("docs/how-to/cluster.md", "WSE_SEEDS")
     program = tmp_path / "node.py"
     program.write_text("import logging\nlogging.basicConfig(level=logging.INFO)\n" + code)
     ports = [(support.free_port(), support.free_port()) for _ in range(3)]
@@ -66,5 +59,5 @@ def repeat_until_heard(speaker: support.Peer, listener: support.Peer, message: s
     support.wait_until(is_heard, f"{message!r} is heard")
 
 
-def test_the_commands_for_certificates_are_those_of_the_tests(repository: Path) -> None:
-    assert blocks(repository, "bash") == [MAKE_CA + MAKE_NODE]
+def test_the_commands_for_certificates_are_those_of_the_tests() -> None:
+    assert block("docs/how-to/cluster.md", "openssl", "bash") == MAKE_CA + MAKE_NODE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from documents import block
 from sockets import CLOSE, Client, Frame
 from support import HOST, Peer, Program, Running, dial, wait_until
 from wire import ask, plain
@@ -312,12 +312,8 @@ def test_wrong_arguments_drain_nobody(
     assert ask(running.port, plain("GET", "/ready")).status == 200
 
 
-def test_the_program_of_the_deployment_page_leaves_on_sigterm(
-    repository: Path, tmp_path: Path, free_port: int
-) -> None:
-    page = (repository / "docs/how-to/deployment.md").read_text()
-    blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", page)
-    (code,) = (block for block in blocks if "server.drain(" in block)
+def test_the_program_of_the_deployment_page_leaves_on_sigterm(tmp_path: Path, free_port: int) -> None:
+    code = block("docs/how-to/deployment.md", "server.drain(")
     copy = tmp_path / "program.py"
     copy.write_text(code.replace("0.0.0.0", HOST).replace("5007", str(free_port)))
     with Program(copy) as program:

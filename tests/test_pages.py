@@ -70,6 +70,7 @@ def test_every_page_is_on_the_front_page(repository: Path) -> None:
         ),
         ("Already ``code`` and `more`.", "Already ``code`` and ``more``."),
         ("It unpacks: `epoch,\n    offset = position`.", "It unpacks: ``epoch, offset = position``."),
+        ('It returns `{"t":\n1}` too.', 'It returns ``{"t": 1}`` too.'),
         ("`a`.\n    wait: As for `b`.", "``a``.\n    wait: As for ``b``."),
         ("It ends:\n- soon\n  or late\n- never", "It ends:\n\n- soon\n  or late\n- never"),
         ("As so::\n\n    `not` code\n\n`code`", "As so::\n\n    `not` code\n\n``code``"),

@@ -8,17 +8,12 @@ from pathlib import Path
 import pytest
 
 import support
-
-
-def python_blocks(document: Path) -> list[str]:
-    """Returns the Python examples of a document."""
-    return re.findall(r"(?ms)^```python\n(.*?)^```$", document.read_text())
+from documents import block
 
 
 @pytest.fixture
-def example(repository: Path) -> str:
-    block, _ = python_blocks(repository / "README.md")
-    return block
+def example() -> str:
+    return block("README.md", "server.drain_inbound(")
 
 
 def test_the_example_runs_and_does_what_it_says(example: str, tmp_path: Path, free_port: int) -> None:
@@ -37,7 +32,7 @@ def test_the_example_runs_and_does_what_it_says(example: str, tmp_path: Path, fr
 def test_the_example_is_twenty_lines_and_the_same_everywhere(example: str, repository: Path) -> None:
     assert len(example.splitlines()) <= 20
     assert example == (repository / "examples" / "chat.py").read_text()
-    assert example in python_blocks(repository / "docs/tutorial/getting-started.md")
+    assert example == block("docs/tutorial/getting-started.md", "server.drain_inbound(")
 
 
 def test_both_commands_are_on_the_first_screen(repository: Path) -> None:

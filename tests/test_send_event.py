@@ -15,7 +15,6 @@ import types
 import uuid
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -23,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from documents import block, every_block
 from support import Peer, Running, wait_until
 
 SECRET = "a secret that has more than thirty-two bytes"
@@ -415,10 +415,9 @@ def test_a_flood_of_events_waits_for_the_reader_and_loses_none(server_factory: F
     sender.join()
 
 
-def test_the_example_of_the_document_does_what_it_says(running: Running, repository: Path) -> None:
-    page = (repository / "docs/how-to/encodings.md").read_text("utf-8")
-    program = page.split("```python\n")[1].split("```")[0]
-    shown = json.loads(page.split("```json\n")[1].split("```")[0])
+def test_the_example_of_the_document_does_what_it_says(running: Running) -> None:
+    program = block("docs/how-to/encodings.md", "def tell(")
+    shown = json.loads(every_block("docs/how-to/encodings.md", "json")[0])
     module = types.ModuleType("example")
     sys.modules[module.__name__] = module  # where dataclasses look for annotations
     exec(program, module.__dict__)  # noqa: S102  (the page is ours)

@@ -100,7 +100,7 @@ class Connection:
         Args:
             message: A dict with a text `t` is a whole message, unless `event` is given; anything else is a
                 payload: what JSON knows, dataclasses, pydantic models, msgspec structs, datetime, UUID and
-                    the like.
+                the like.
             event: The type of the message that carries the payload; None is "message".
 
         Raises:

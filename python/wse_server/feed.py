@@ -34,8 +34,7 @@ class EventFeed:
     """An asynchronous iterator over what happens from its making on, until the server stops.
 
     It is forgotten when nobody holds it any more, as after a `break`. One that is not read holds back the
-    clients, as a slow
-    handler would: nothing is lost.
+    clients, as a slow handler would: nothing is lost.
     """
 
     LIMIT = 1024

@@ -14,57 +14,50 @@ import pytest
 
 import support
 from client.conftest import Factory
+from documents import block, every_block
 from support import Program, run, wait_until
 from wse_client import __version__
 
 Main = Callable[[str], Coroutine[Any, Any, None]]
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"(?ms)^```python\n(.*?)^```$", page.read_text())
-
-
-def examples(repository: Path) -> list[str]:
-    return blocks(repository / "docs/how-to/client.md")
-
-
-def function(repository: Path, name: str) -> Main:
-    (code,) = (block for block in examples(repository) if f"async def {name}(" in block)
+def function(code: str, name: str) -> Main:
     namespace: dict[str, Any] = {}
     exec(code, namespace)  # noqa: S102 - the page's own example
     main: Main = namespace[name]
     return main
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["asyncio", "sync"])
-def test_the_programs_print_what_is_published(
-    serving: Factory, repository: Path, tmp_path: Path, number: int
-) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [block("docs/how-to/client.md", "asyncio.run(main())"), block("docs/how-to/client.md", "SyncClient")],
+    ids=["asyncio", "sync"],
+)
+def test_the_programs_print_what_is_published(serving: Factory, tmp_path: Path, code: str) -> None:
     server = serving()
     program = tmp_path / "program.py"
-    program.write_text(examples(repository)[number].replace("5007", str(server.port)))
+    program.write_text(code.replace("5007", str(server.port)))
     with Program(program) as running:
         wait_until(lambda: server.server.get_topic_subscriber_count("prices") == 1, "it has subscribed")
         server.server.broadcast("prices", '{"t":"tick","p":{"ES":5234.75}}')
         assert running.wait_for_line("prices") == "prices {'ES': 5234.75}"
 
 
-def test_the_readme_shows_the_same_program(repository: Path) -> None:
-    first = examples(repository)[0]
-    assert blocks(repository / "python" / "wse_client" / "README.md") == [first]
-    assert first in blocks(repository / "README.md")
+def test_the_readmes_show_the_same_program() -> None:
+    first = block("docs/how-to/client.md", "asyncio.run(main())")
+    assert every_block("python/wse_client/README.md") == [first]
+    assert block("README.md", "from wse_client") == first
 
 
-def test_the_follower_prints_positions(
-    serving: Factory, repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_follower_prints_positions(serving: Factory, capsys: pytest.CaptureFixture[str]) -> None:
     server = serving()
     server.server.broadcast("prices", '{"t":"before"}')
 
     async def scenario() -> None:
         import asyncio  # noqa: PLC0415
 
-        following = asyncio.create_task(function(repository, "follow")(server.url))
+        follow = function(block("docs/how-to/client.md", "async def follow("), "follow")
+        following = asyncio.create_task(follow(server.url))
         await asyncio.to_thread(
             wait_until, lambda: server.server.get_topic_subscriber_count("prices") == 1, "it has subscribed"
         )
@@ -75,15 +68,13 @@ def test_the_follower_prints_positions(
     assert re.fullmatch(r"[0-9a-f]{8}:2 1\n", capsys.readouterr().out)
 
 
-def test_the_publisher_tells_the_position(
-    serving: Factory, repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(function(repository, "say")(serving().url))
+def test_the_publisher_tells_the_position(serving: Factory, capsys: pytest.CaptureFixture[str]) -> None:
+    run(function(block("docs/how-to/client.md", "async def say("), "say")(serving().url))
     assert re.fullmatch(r"published as [0-9a-f]{8}:1\n", capsys.readouterr().out)
 
 
-def test_the_token_is_fetched(serving: Factory, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(function(repository, "with_tokens")(serving().url))
+def test_the_token_is_fetched(serving: Factory, capsys: pytest.CaptureFixture[str]) -> None:
+    run(function(block("docs/how-to/client.md", "async def with_tokens("), "with_tokens")(serving().url))
     assert "Connected(" in capsys.readouterr().out
 
 

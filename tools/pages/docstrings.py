@@ -60,4 +60,4 @@ def begins_list(line: str, before: list[str]) -> bool:
 
 def joined(lines: list[str]) -> list[str]:
     """The lines, with code that goes on in the next line whole on the first."""
-    return SPAN.sub(lambda span: re.sub(r"\n +", " ", span[0]), "\n".join(lines)).split("\n")
+    return SPAN.sub(lambda span: re.sub(r"\n *", " ", span[0]), "\n".join(lines)).split("\n")
