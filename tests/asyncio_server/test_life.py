@@ -218,7 +218,7 @@ def test_a_signal_drains_and_ends_with_success(program: Path, signum: signal.Sig
                 assert await ending == 0
 
         asyncio.run(asyncio.wait_for(story(), 3 * PATIENCE))
-    assert running.lines[-1] == "ended"
+    assert "ended" in running.lines
 
 
 def test_a_second_signal_hurries(program: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_second_signal_hurries(program: Path) -> None:
 
         asyncio.run(asyncio.wait_for(story(), 3 * PATIENCE))
     assert "a second signal: the server stops at once" in running.output
-    assert running.lines[-1] == "ended"
+    assert "ended" in running.lines
 
 
 def is_draining(port: int) -> bool:
@@ -259,4 +259,4 @@ def test_run_is_the_whole_program(tmp_path: Path, free_port: int) -> None:
     with Program(path) as running:
         running.wait_for_port(free_port)
         assert running.stop(signal.SIGTERM) == 0
-    assert running.lines[-1] == "ended"
+    assert "ended" in running.lines
