@@ -4,6 +4,7 @@
 //! the inbox of each shard that it names.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -198,6 +199,29 @@ impl Audience {
         let before = if held { self.held.fetch_or(bit, Relaxed) } else { self.held.fetch_and(!bit, Relaxed) };
         (before & bit != 0) != held
     }
+}
+
+/// A topic that has subscribers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) topic: String,
+    /// Who hears all of it.
+    pub(crate) subscribers: usize,
+    /// The members of its queue groups.
+    pub(crate) members: usize,
+}
+
+/// The first so many names in order, each once, of names in any order.
+pub(crate) fn smallest<'a>(names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let mut kept = BTreeSet::new();
+    for name in names {
+        if kept.len() < most {
+            kept.insert(name);
+        } else if kept.last().is_some_and(|last| name < *last) && kept.insert(name) {
+            kept.pop_last();
+        }
+    }
+    kept.into_iter().collect()
 }
 
 /// The topics of one node.
@@ -411,6 +435,23 @@ impl Topics {
             .for_each(|channel| tables.tell(channel, Interests::add));
         let patterns = tables.patterns.values().filter_map(|pattern| pattern.channels().next());
         patterns.for_each(|channel| tables.tell(channel, Interests::add));
+    }
+
+    /// The first topics, by name, that somebody is subscribed to by name or hears as a member of a queue group: those that a pattern means, and
+    /// after a name, if that is wanted. It looks at all topics, while others wait to change them.
+    pub(crate) fn list(&self, pattern: Option<Filter<'_>>, after: Option<&str>, most: usize) -> Vec<Listed> {
+        let tables = self.tables.read();
+        let names = tables.topics.keys().chain(tables.groups.keys()).map(|name| &**name);
+        let wanted = names.filter(|name| {
+            after.is_none_or(|after| *name > after) && pattern.is_none_or(|pattern| pattern.matches(name))
+        });
+        let count = |channels: &[Arc<Channel>]| channels.iter().map(|channel| channel.count()).sum();
+        let list = |name: &str| Listed {
+            topic: name.to_owned(),
+            subscribers: tables.topics.get(name).map_or(0, |audience| audience.channels[0].count()),
+            members: count(tables.groups_of(name)),
+        };
+        smallest(wanted, most).into_iter().map(list).collect()
     }
 
     /// Tells the cluster that something has no receivers here after all.
