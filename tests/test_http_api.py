@@ -224,7 +224,7 @@ def test_a_publication_waits_for_room_and_keeps_nobody_waiting(server_factory: F
 
     def flood() -> None:
         with Worker(running.port, timeout=60) as worker:
-            for _ in range(40):
+            for _ in range(20):
                 worker.publish("slow", {"x": "y" * 500_000})
         done.set()
 
@@ -295,6 +295,7 @@ BAD: list[tuple[str, str, object, tuple[int, str, str]]] = [
     ("GET", "/api/topics?limit=1&limit=1", None, (400, "INVALID_FIELD", "limit is there twice")),
     ("GET", "/api/topics?prefix=a", None, (400, "INVALID_FIELD", '"prefix" is no parameter')),
     ("GET", "/api/connections?after=x", None, (400, "INVALID_FIELD", "after must be the id of a connection")),
+    ("GET", f"/api/connections?after={'0' * 28}", None, (409, "UNKNOWN_CURSOR", "begin again")),
     ("GET", "/api/history?topic=a&since_epoch=1", None, (400, "INVALID_FIELD", "go together")),
     ("GET", "/api/publish", None, (405, "METHOD_NOT_ALLOWED", "POST")),
     ("PUT", "/api/topics", b"", (405, "METHOD_NOT_ALLOWED", "GET")),

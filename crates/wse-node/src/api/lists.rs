@@ -191,9 +191,7 @@ impl Listing {
         let (shard, slot) = match after {
             None => (0, 0),
             Some(text) => {
-                let conn = ConnId::parse(text, shared.run);
-                let conn = conn
-                    .ok_or_else(|| Problem::field("after must be the id of a connection of this server"))?;
+                let conn = ConnId::parse(text, shared.run).ok_or_else(Problem::unknown_cursor)?;
                 (usize::from(conn.shard), conn.slot + 1)
             }
         };

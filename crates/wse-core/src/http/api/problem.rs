@@ -113,6 +113,14 @@ impl Problem {
         Self::new(409, "NOT_ENABLED", format!("this server was made without {option}"))
     }
 
+    /// A list can't be gone on with.
+    #[must_use]
+    pub fn unknown_cursor() -> Self {
+        let message =
+            "after is a connection of another server, or of this one before it was started anew: begin again";
+        Self::new(409, "UNKNOWN_CURSOR", message)
+    }
+
     /// There was no room for a message in time; so many were published before it.
     #[must_use]
     pub fn no_room(published: usize) -> Self {

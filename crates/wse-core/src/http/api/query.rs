@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Problem, Route};
+use crate::conn_id;
 use crate::history::{Epoch, Position};
 use crate::protocol::command::fields::quoted;
 use crate::topic::OwnedFilter;
@@ -81,7 +82,7 @@ impl Question {
             }
             _ => Self::Connections {
                 user_id: parameters.take("user_id"),
-                after: parameters.take("after"),
+                after: parameters.connection("after")?,
                 limit,
             },
         })
@@ -122,6 +123,15 @@ impl Parameters {
             .ok_or_else(|| {
                 Problem::field(format!("limit must be 1 to {MAX_LIMIT}, and is {}", quoted(&text)))
             })
+    }
+
+    fn connection(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let Some(id) = self.take(name) else { return Ok(None) };
+        let digits = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if digits && id.len() == conn_id::TEXT_LEN {
+            return Ok(Some(id));
+        }
+        Err(Problem::field(format!("{name} must be the id of a connection, and is {}", quoted(&id))))
     }
 
     fn topic(&mut self) -> Result<OwnedFilter, Problem> {
