@@ -13,7 +13,7 @@ import pytest
 import presence
 from http_api import KEY, Worker
 from loglines import LogLines
-from nodes import mesh
+from nodes import NodeProcess, join, mesh
 from support import PATIENCE, Running, dial, wait_until
 from test_metrics import Scrape
 from wire import ask, plain
@@ -565,16 +565,33 @@ def test_in_a_cluster_a_worker_waits_until_its_message_is_stored(server_factory:
             assert len(asked.get(f"/api/history?{since}")["messages"]) == 10
 
 
-def test_in_a_cluster_what_can_not_be_stored_in_time_says_so(server_factory: Factory) -> None:
-    one, two = mesh(server_factory, 2, recovery_enabled=True, api_key=KEY)
-    with Worker(one.port) as worker:
-        worker.publish("a", {}, wait="stored")
-        body = {"topic": "a", "data": {}, "wait": "stored", "timeout": 0}
-        status, code, message = worker.refusal("POST", "/api/publish", body)
-        assert (status, code) == (504, "NOT_STORED")
-        assert "may be stored later" in message
-        wait_until(lambda: worker.get("/api/history?topic=a")["offset"] == 2, "it is stored later")
-    del two
+def test_in_a_cluster_what_can_not_be_stored_in_time_says_so_and_keeps_nobody_waiting(
+    server_factory: Factory,
+) -> None:
+    one = server_factory(recovery_enabled=True, api_key=KEY)
+    with NodeProcess({"seeds": [join(one.server)]}, recovery_enabled=True) as two, Worker(one.port) as worker:
+        wait_until(lambda: one.server.cluster_peers_count() == 1, "both are linked")
+        assert worker.publish("a", {}, wait="stored")["copies"] == 2
+        waiting: list[tuple[int, str]] = []
+
+        def wait() -> None:
+            with Worker(one.port) as other:
+                body = {"topic": "a", "data": {}, "wait": "stored", "timeout": 1.5}
+                waiting.append(other.refusal("POST", "/api/publish", body)[:2])
+
+        with two.stopped():
+            threads = [threading.Thread(target=wait) for _ in range(30)]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: one.server.health_snapshot()["api_requests_waiting"] == 30, "all wait")
+            for _ in range(20):
+                assert worker.get("/api/connections") == {"connections": [], "next": None}
+            for thread in threads:
+                thread.join(PATIENCE)
+        assert waiting == [(504, "NOT_STORED")] * 30
+        assert one.server.health_snapshot()["api_requests_waiting"] == 0
+        # It was published, and is stored when that can be.
+        wait_until(lambda: worker.get("/api/history?topic=a")["offset"] == 31, "they are stored later")
 
 
 def test_in_a_cluster_without_history_all_nodes_get_it(server_factory: Factory) -> None:
