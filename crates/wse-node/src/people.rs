@@ -13,7 +13,7 @@ use wse_core::keyed::{Keyed, KeyedList};
 
 use crate::asking::Decisions;
 use crate::squeeze::Wire;
-use crate::topics::{Channel, Subscription, Topics, smallest};
+use crate::topics::{Channel, Smallest, Subscription, Topics};
 use wse_core::topic::Filter;
 
 /// A connection from the outside.
@@ -396,13 +396,14 @@ impl Person {
     }
 
     fn show(&self) -> Shown {
-        let names = self.subscriptions.as_slice().iter().map(|Subscription(channel)| &*channel.name);
+        let mut topics = Smallest::new(TOPICS_SHOWN);
+        self.subscriptions.as_slice().iter().for_each(|Subscription(channel)| topics.offer(&channel.name));
         Shown {
             address: self.address,
             connected_at_ms: self.connected_at_ms,
             user_id: self.user_id.clone(),
             wire: self.wire,
-            topics: smallest(names, TOPICS_SHOWN).into_iter().map(str::to_owned).collect(),
+            topics: topics.into_names().collect(),
             subscriptions: self.subscriptions.len(),
         }
     }

@@ -4,7 +4,6 @@
 //! the inbox of each shard that it names.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +20,7 @@ use crate::busiest::Busiest;
 use crate::cluster::Interests;
 use crate::squeeze::{Lane, Wire};
 use groups::Group;
+use names::Names;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
 #[derive(Debug)]
@@ -201,29 +201,6 @@ impl Audience {
     }
 }
 
-/// A topic that has subscribers.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) topic: String,
-    /// Who hears all of it.
-    pub(crate) subscribers: usize,
-    /// The members of its queue groups.
-    pub(crate) members: usize,
-}
-
-/// The first so many names in order, each once, of names in any order.
-pub(crate) fn smallest<'a>(names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
-    let mut kept = BTreeSet::new();
-    for name in names {
-        if kept.len() < most {
-            kept.insert(name);
-        } else if kept.last().is_some_and(|last| name < *last) && kept.insert(name) {
-            kept.pop_last();
-        }
-    }
-    kept.into_iter().collect()
-}
-
 /// The topics of one node.
 #[derive(Debug)]
 pub(crate) struct Topics {
@@ -266,7 +243,7 @@ struct Tables {
     cluster: Option<Arc<Interests>>,
     last_id: u64,
     /// Topics with subscribers of their own; the first channel of each audience is the topic's.
-    topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
+    topics: Names<Arc<Audience>>,
     patterns: PatternIndex<Pattern>,
     /// The queue groups of topics that have some.
     groups: HashMap<Box<str>, Vec<Arc<Channel>>, RandomState>,
@@ -373,7 +350,7 @@ impl Topics {
         let audience = tables.build(own, topic, self.state.load(Relaxed));
         if is_own {
             // The key is there already and stays.
-            tables.topics.insert(topic.into(), audience.clone());
+            tables.topics.insert(topic, audience.clone());
             return Some(audience);
         }
         if tables.remembered.len() >= REMEMBERED {
@@ -437,23 +414,6 @@ impl Topics {
         patterns.for_each(|channel| tables.tell(channel, Interests::add));
     }
 
-    /// The first topics, by name, that somebody is subscribed to by name or hears as a member of a queue group: those that a pattern means, and
-    /// after a name, if that is wanted. It looks at all topics, while others wait to change them.
-    pub(crate) fn list(&self, pattern: Option<Filter<'_>>, after: Option<&str>, most: usize) -> Vec<Listed> {
-        let tables = self.tables.read();
-        let names = tables.topics.keys().chain(tables.groups.keys()).map(|name| &**name);
-        let wanted = names.filter(|name| {
-            after.is_none_or(|after| *name > after) && pattern.is_none_or(|pattern| pattern.matches(name))
-        });
-        let count = |channels: &[Arc<Channel>]| channels.iter().map(|channel| channel.count()).sum();
-        let list = |name: &str| Listed {
-            topic: name.to_owned(),
-            subscribers: tables.topics.get(name).map_or(0, |audience| audience.channels[0].count()),
-            members: count(tables.groups_of(name)),
-        };
-        smallest(wanted, most).into_iter().map(list).collect()
-    }
-
     /// Tells the cluster that something has no receivers here after all.
     pub(crate) fn forget_announced(&self, interests: &Interests, topic: &str, group: Option<&str>) {
         // The lock keeps others from becoming receivers meanwhile.
@@ -496,7 +456,7 @@ impl Topics {
         }
         let channel = Channel::new(tables.next_id(), topic, None, self.shards);
         let audience = tables.build(Some(channel.clone()), topic, self.state.load(Relaxed));
-        tables.topics.insert(topic.into(), audience);
+        tables.topics.insert(topic, audience);
         tables.remembered.remove(topic);
         tables.tell(&channel, Interests::add);
         channel
@@ -613,8 +573,11 @@ fn interest_in(channel: &Channel) -> Option<Interest<'_>> {
 }
 
 mod groups;
+mod names;
+mod walk;
 
 pub(crate) use groups::{MAX_GROUPS, Picks};
+pub(crate) use walk::{Listed, Smallest, Walk};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! What requests are told: who is present, what was published, which topics there are, who is connected.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use wse_core::ConnId;
 use wse_core::history::{NotRecovered, Position, Replay};
 use wse_core::http::Response;
 use wse_core::http::api::{Problem, Question};
-use wse_core::topic::Filter;
+use wse_core::topic::{Filter, OwnedFilter};
 use wse_core::websocket::frame::ServerFrames;
 
 use super::Step;
@@ -18,14 +17,15 @@ use super::people::text_of;
 use crate::inbox::Entry;
 use crate::people::{ConnectionQuery, Shown};
 use crate::shared::Shared;
+use crate::topics::Walk;
 
 /// Bytes of messages in one answer, beside the last of them.
 const MESSAGE_BYTES: usize = 8 << 20;
 /// Places that are looked at in one step, and connections found, with their lock held.
 const PLACES: usize = 4096;
 const PER_STEP: usize = 128;
-/// A list of topics is followed by none for so many times what it took: subscriptions wait while all topics are looked at.
-const REST: u32 = 9;
+/// How long a list of topics goes on before it is the turn of another request.
+const SLICE: Duration = Duration::from_millis(1);
 /// How long the shards may take to tell how much waits for their connections.
 const TELLING: Duration = Duration::from_secs(1);
 
@@ -36,11 +36,7 @@ pub(super) fn answer(shared: &Shared, question: &Question) -> Step {
             presence(shared, topic.as_filter(), after.as_deref(), *limit)
         }
         Question::History { topic, since, limit } => history(shared, topic.as_filter(), *since, *limit),
-        Question::Topics { pattern, after, limit } => {
-            let pattern = pattern.as_ref().map(|pattern| pattern.as_filter());
-            topics(shared, pattern, after.as_deref(), *limit)
-        }
-        Question::Connections { .. } => unreachable!("connections are listed"),
+        Question::Topics { .. } | Question::Connections { .. } => unreachable!("they are listed in steps"),
     }
 }
 
@@ -70,24 +66,34 @@ fn presence(shared: &Shared, topic: Filter<'_>, after: Option<&str>, limit: usiz
     ok(out)
 }
 
-fn topics(shared: &Shared, pattern: Option<Filter<'_>>, after: Option<&str>, limit: usize) -> Step {
-    let Some(api) = &shared.api else { return Problem::not_enabled("api_key").into() };
-    if shared.clock.now_ms() < api.listing_due_ms.load(Relaxed) {
-        return Step::Later;
+/// Topics that are being listed.
+#[derive(Debug)]
+pub(super) struct TopicList {
+    walk: Option<Walk>,
+    limit: usize,
+}
+
+impl TopicList {
+    pub(super) fn new(pattern: Option<OwnedFilter>, after: Option<String>, limit: usize) -> Self {
+        // One more than is told says whether there are more.
+        Self { walk: Some(Walk::new(pattern, after, limit + 1)), limit }
     }
-    let began = Instant::now();
-    let mut listed = shared.topics.list(pattern, after, limit + 1);
-    let rest_ms = (began.elapsed() * REST).as_millis() as u64;
-    api.listing_due_ms.store(shared.clock.now_ms() + rest_ms, Relaxed);
-    let next = (listed.len() > limit).then(|| listed[limit - 1].topic.clone());
-    listed.truncate(limit);
-    let topics: Vec<Value> = listed
-        .into_iter()
-        .map(
-            |one| json!({ "topic": one.topic, "subscribers": one.subscribers, "group_members": one.members }),
-        )
-        .collect();
-    ok(json!({ "topics": topics, "next": next }).to_string())
+
+    pub(super) fn step(&mut self, shared: &Shared) -> Step {
+        let began = Instant::now();
+        let Some(walk) = &mut self.walk else { return Step::Soon };
+        while walk.step(&shared.topics) {
+            if began.elapsed() >= SLICE {
+                return Step::Soon;
+            }
+        }
+        let mut listed = self.walk.take().map(|walk| walk.finish(&shared.topics)).unwrap_or_default();
+        let next = (listed.len() > self.limit).then(|| listed[self.limit - 1].topic.clone());
+        listed.truncate(self.limit);
+        let tell = |one: crate::topics::Listed| json!({ "topic": one.topic, "subscribers": one.subscribers, "group_members": one.members });
+        let topics: Vec<Value> = listed.into_iter().map(tell).collect();
+        ok(json!({ "topics": topics, "next": next }).to_string())
+    }
 }
 
 fn history(shared: &Shared, topic: Filter<'_>, since: Option<Position>, limit: usize) -> Step {

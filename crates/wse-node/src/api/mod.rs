@@ -43,8 +43,6 @@ pub(crate) struct Api {
     kept: AtomicUsize,
     most_body_bytes: usize,
     body_bytes: AtomicUsize,
-    /// When topics may be listed again: a list is a walk over all of them, with subscribers waiting.
-    listing_due_ms: AtomicU64,
     pub(crate) auth_failures: AtomicU64,
 }
 
@@ -112,7 +110,6 @@ impl Api {
             kept: AtomicUsize::new(0),
             most_body_bytes: BODY_BYTES.max(2 * longest),
             body_bytes: AtomicUsize::new(0),
-            listing_due_ms: AtomicU64::new(0),
             auth_failures: AtomicU64::new(0),
         }))
     }

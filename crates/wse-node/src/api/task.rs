@@ -6,7 +6,7 @@ use wse_core::http::Response;
 use wse_core::http::api::{Limits, Order, Problem, Question, Route, Whom, utf8};
 
 use super::Room;
-use super::lists::{self, Listing};
+use super::lists::{self, Listing, TopicList};
 use super::people::{Closing, Finding, Narrowing};
 use super::publishing::Publishing;
 use crate::shared::Shared;
@@ -51,6 +51,7 @@ enum State {
     Narrowing(Box<Narrowing>),
     Asking(Question),
     Listing(Box<Listing>),
+    Topics(Box<TopicList>),
 }
 
 impl Task {
@@ -77,6 +78,7 @@ impl Task {
             State::Narrowing(narrowing) => narrowing.step(shared),
             State::Asking(question) => lists::answer(shared, question),
             State::Listing(listing) => listing.step(shared),
+            State::Topics(list) => list.step(shared),
         }
     }
 
@@ -96,6 +98,9 @@ impl Task {
             self.state = match Question::parse(*route, query)? {
                 Question::Connections { user_id, after, limit } => {
                     State::Listing(Box::new(Listing::new(shared, user_id, after.as_deref(), limit)?))
+                }
+                Question::Topics { pattern, after, limit } => {
+                    State::Topics(Box::new(TopicList::new(pattern, after, limit)))
                 }
                 question => State::Asking(question),
             };
