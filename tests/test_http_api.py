@@ -13,7 +13,7 @@ import pytest
 import presence
 from http_api import KEY, Worker
 from loglines import LogLines
-from nodes import NodeProcess, join, mesh
+from nodes import FAST, NodeProcess, join, mesh
 from support import PATIENCE, Running, dial, wait_until
 from test_metrics import Scrape
 from wire import ask, plain
@@ -592,6 +592,38 @@ def test_in_a_cluster_what_can_not_be_stored_in_time_says_so_and_keeps_nobody_wa
         assert one.server.health_snapshot()["api_requests_waiting"] == 0
         # It was published, and is stored when that can be.
         wait_until(lambda: worker.get("/api/history?topic=a")["offset"] == 31, "they are stored later")
+
+
+def test_in_a_cluster_the_history_of_a_busy_topic_is_told_and_so_is_a_home_that_is_silent(
+    server_factory: Factory,
+) -> None:
+    one = server_factory(recovery_enabled=True, api_key=KEY)
+    cluster = {"seeds": [join(one.server, **FAST)], **FAST}
+    with NodeProcess(cluster, recovery_enabled=True, api_key=KEY) as two:
+        wait_until(lambda: one.server.cluster_peers_count() == 1, "both are linked")
+        stop = threading.Event()
+
+        def publish() -> None:
+            with Worker(one.port) as busy:
+                while not stop.is_set():
+                    busy.publish("busy", {"text": "x" * 100})
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            with Worker(two.port) as worker:
+                wait_until(lambda: worker.get("/api/history?topic=busy")["offset"], "something is there")
+                for _ in range(20):
+                    page = worker.get("/api/history?topic=busy&limit=50")
+                    offsets = [message["offset"] for message in page["messages"]]
+                    assert offsets == list(range(page["offset"] - len(offsets) + 1, page["offset"] + 1))
+                    assert page["confirmed"] is True
+        finally:
+            stop.set()
+            thread.join()
+        with two.stopped(), Worker(one.port, timeout=30) as worker:
+            page = worker.get("/api/history?topic=never-heard-of")
+            assert (page["offset"] or 0, page["messages"]) == (0, [])
 
 
 def test_in_a_cluster_without_history_all_nodes_get_it(server_factory: Factory) -> None:

@@ -1,4 +1,4 @@
-//! What requests are told: who is present, what was published, which topics there are, who is connected.
+//! What requests are told in lists: who is present, which topics there are, who is connected.
 
 use std::fmt::Write as _;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wse_core::ConnId;
-use wse_core::history::{NotRecovered, Position, Replay};
 use wse_core::http::Response;
-use wse_core::http::api::{Problem, Question};
+use wse_core::http::api::Problem;
 use wse_core::topic::{Filter, OwnedFilter};
-use wse_core::websocket::frame::ServerFrames;
 
 use super::Step;
 use super::people::text_of;
@@ -19,8 +17,6 @@ use crate::people::{ConnectionQuery, Shown};
 use crate::shared::Shared;
 use crate::topics::Walk;
 
-/// Bytes of messages in one answer, beside the last of them.
-const MESSAGE_BYTES: usize = 8 << 20;
 /// Places that are looked at in one step, and connections found, with their lock held.
 const PLACES: usize = 4096;
 const PER_STEP: usize = 128;
@@ -29,22 +25,12 @@ const SLICE: Duration = Duration::from_millis(1);
 /// How long the shards may take to tell how much waits for their connections.
 const TELLING: Duration = Duration::from_secs(1);
 
-/// Answers what takes one step.
-pub(super) fn answer(shared: &Shared, question: &Question) -> Step {
-    match question {
-        Question::Presence { topic, after, limit } => {
-            presence(shared, topic.as_filter(), after.as_deref(), *limit)
-        }
-        Question::History { topic, since, limit } => history(shared, topic.as_filter(), *since, *limit),
-        Question::Topics { .. } | Question::Connections { .. } => unreachable!("they are listed in steps"),
-    }
-}
-
-fn ok(text: String) -> Step {
+pub(super) fn ok(text: String) -> Step {
     Step::Done(Response::json(200, text))
 }
 
-fn presence(shared: &Shared, topic: Filter<'_>, after: Option<&str>, limit: usize) -> Step {
+/// Who is present in a topic.
+pub(super) fn presence(shared: &Shared, topic: Filter<'_>, after: Option<&str>, limit: usize) -> Step {
     let Some(attendance) = &shared.attendance else { return Problem::not_enabled("presence_enabled").into() };
     let stats = attendance.stats(topic.as_str());
     let mut users = attendance.list(topic.as_str());
@@ -96,81 +82,11 @@ impl TopicList {
     }
 }
 
-fn history(shared: &Shared, topic: Filter<'_>, since: Option<Position>, limit: usize) -> Step {
-    let Some(histories) = &shared.histories else { return Problem::not_enabled("recovery_enabled").into() };
-    let topic = topic.as_str();
-    // In a cluster the topic's home is asked, as for somebody who subscribes.
-    let Some(mut confirmed) = shared.is_heard_from(topic, since) else { return Step::Later };
-    let top = histories.look(topic, since, 0, shared.clock.now_ms()).map(|(top, _)| top);
-    if let (Some(top), None) = (top, since) {
-        let newest = Position { offset: top.offset.saturating_sub(limit as u64), ..top };
-        let Some(heard) = shared.is_heard_from(topic, Some(newest)) else { return Step::Later };
-        // That they are not all there is no want of confirmation.
-        confirmed &= heard || histories.covers(topic, None, shared.clock.now_ms());
-    }
-    let found = histories.look(topic, since, limit as u64, shared.clock.now_ms());
-    let (top, replay) = match found {
-        None => (None, Ok(Replay::default())),
-        Some((top, replay)) => (Some(top), replay),
-    };
-    let reason = replay.as_ref().err().map(|reason| match reason {
-        NotRecovered::UnknownEpoch => "unknown_epoch",
-        NotRecovered::Ahead => "ahead",
-        NotRecovered::Gone | NotRecovered::TooMany => "gone",
-    });
-    // A position in a history that there is not, or no more.
-    let reason = reason.or((top.is_none() && since.is_some()).then_some("unknown_epoch"));
-    let mut out = format!(
-        "{{\"topic\":{},\"epoch\":{},\"offset\":{},\"confirmed\":{confirmed},\"recovered\":{},\"reason\":{},\"messages\":[",
-        quoted(topic),
-        Value::from(top.map(|top| top.epoch.to_string())),
-        Value::from(top.map(|top| top.offset)),
-        reason.is_none(),
-        Value::from(reason),
-    );
-    let more = write_messages(&mut out, &replay.unwrap_or_default(), limit);
-    let _ = write!(out, "],\"more\":{more}}}");
-    ok(out)
-}
-
-/// The first messages of a replay, as clients get them, each with its position; whether there are more.
-fn write_messages(out: &mut String, replay: &Replay, limit: usize) -> bool {
-    let (mut written, mut bytes) = (0, 0);
-    for (chunk, start, end) in &replay.parts {
-        let first = chunk.offset_at(*start);
-        let frames = ServerFrames::of(&chunk.bytes()[*start as usize..*end as usize]);
-        for (frame, offset) in frames.zip(first..) {
-            if written == limit || bytes >= MESSAGE_BYTES {
-                return true;
-            }
-            comma(out, written);
-            let epoch = chunk.epoch();
-            let _ = write!(out, "{{\"epoch\":\"{epoch}\",\"offset\":{offset},\"data\":");
-            write_message(out, frame.payload);
-            out.push('}');
-            written += 1;
-            bytes += frame.payload.len();
-        }
-    }
-    false
-}
-
-/// A message that is an object stands as it is; another text, and what only looks like an object, as a text.
-fn write_message(out: &mut String, payload: &[u8]) {
-    let text = String::from_utf8_lossy(payload);
-    let is_object = text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-    if is_object {
-        out.push_str(&text);
-    } else {
-        out.push_str(&quoted(&text));
-    }
-}
-
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn comma(out: &mut String, at: usize) {
+pub(super) fn comma(out: &mut String, at: usize) {
     if at > 0 {
         out.push(',');
     }
@@ -255,24 +171,4 @@ fn queued_bytes(shared: &Shared, shown: &[(ConnId, Shown)]) -> Vec<usize> {
         answered.recv_timeout(left).unwrap_or_default().queued_bytes
     };
     asked.into_iter().map(take).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(payload: &str) -> String {
-        let mut out = String::new();
-        write_message(&mut out, payload.as_bytes());
-        out
-    }
-
-    #[test]
-    fn whatever_was_published_makes_an_answer_that_is_json() {
-        assert_eq!(written(r#"{"a":1}"#), r#"{"a":1}"#);
-        assert_eq!(written("plain \"text\""), r#""plain \"text\"""#);
-        assert_eq!(written("{broken"), r#""{broken""#);
-        assert_eq!(written(r#"{"a":NaN}"#), r#""{\"a\":NaN}""#);
-        assert_eq!(written("[1]"), "\"[1]\"");
-    }
 }

@@ -5,6 +5,7 @@
 //! so that one request keeps no other waiting. The answer comes back through the shard's inbox.
 
 mod counts;
+mod history;
 mod lists;
 mod people;
 mod publishing;

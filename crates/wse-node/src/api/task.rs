@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use wse_core::http::Response;
 use wse_core::http::api::{Limits, Order, Problem, Question, Route, Whom, utf8};
+use wse_core::topic::OwnedFilter;
 
 use super::Room;
-use super::lists::{self, Listing, TopicList};
+use super::history::Looking;
+use super::lists::{Listing, TopicList, presence};
 use super::people::{Closing, Finding, Narrowing};
 use super::publishing::Publishing;
 use crate::shared::Shared;
@@ -49,9 +51,14 @@ enum State {
     Publishing(Box<Publishing>),
     Closing(Closing),
     Narrowing(Box<Narrowing>),
-    Asking(Question),
+    Presence {
+        topic: OwnedFilter,
+        after: Option<String>,
+        limit: usize,
+    },
     Listing(Box<Listing>),
     Topics(Box<TopicList>),
+    Looking(Box<Looking>),
 }
 
 impl Task {
@@ -76,9 +83,12 @@ impl Task {
             State::Publishing(publishing) => publishing.step(shared, patient),
             State::Closing(closing) => closing.step(shared),
             State::Narrowing(narrowing) => narrowing.step(shared),
-            State::Asking(question) => lists::answer(shared, question),
+            State::Presence { topic, after, limit } => {
+                presence(shared, topic.as_filter(), after.as_deref(), *limit)
+            }
             State::Listing(listing) => listing.step(shared),
             State::Topics(list) => list.step(shared),
+            State::Looking(looking) => looking.step(shared),
         }
     }
 
@@ -102,7 +112,10 @@ impl Task {
                 Question::Topics { pattern, after, limit } => {
                     State::Topics(Box::new(TopicList::new(pattern, after, limit)))
                 }
-                question => State::Asking(question),
+                Question::History { topic, since, limit } => {
+                    State::Looking(Box::new(Looking::new(shared, topic, since, limit)))
+                }
+                Question::Presence { topic, after, limit } => State::Presence { topic, after, limit },
             };
             return Ok(());
         }

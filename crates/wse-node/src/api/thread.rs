@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wse_core::http::Response;
+
 use super::{Job, Step};
 use crate::inbox::Entry;
 use crate::shared::Shared;
-use wse_core::http::Response;
 
 /// How long it sleeps when all that it has waits for something else.
 const LOOK: Duration = Duration::from_millis(1);
