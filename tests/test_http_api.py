@@ -106,6 +106,14 @@ def test_wrong_keys_are_told_in_the_log_once_and_without_the_key(api: Running) -
         assert KEY not in log.text
 
 
+def test_pages_of_the_program_are_beside_the_api(api: Running, worker: Worker) -> None:
+    for path in ("/api", "/api/page", "/apis/page"):
+        api.server.add_static(path, "text/plain", "a page")
+    assert ask(api.port, plain("GET", "/api")).body == b"a page"
+    assert ask(api.port, plain("GET", "/apis/page")).body == b"a page"
+    assert worker.refusal("GET", "/api/page")[:2] == (404, "NOT_FOUND")
+
+
 def test_no_page_of_another_site_is_told_that_it_may_ask(worker: Worker) -> None:
     answer = worker.ask("GET", "/api/topics", Origin="https://a.example")
     assert not [name for name in answer.headers if name.startswith("access-control")]
@@ -300,7 +308,6 @@ BAD: list[tuple[str, str, object, tuple[int, str, str]]] = [
     ("GET", "/api/publish", None, (405, "METHOD_NOT_ALLOWED", "POST")),
     ("PUT", "/api/topics", b"", (405, "METHOD_NOT_ALLOWED", "GET")),
     ("GET", "/api/nothing", None, (404, "NOT_FOUND", '"/api/nothing"')),
-    ("GET", "/api", None, (404, "NOT_FOUND", '"/api"')),
 ]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -409,6 +411,50 @@ def test_many_workers_at_once(api: Running) -> None:
         thread.join()
     assert not failures
     assert set(seen.values()) == {each}
+
+
+def test_all_bodies_together_have_a_limit(api: Running) -> None:
+    length = 8 << 20
+    body = b'{"messages":[' + BODY + b"]}"
+    body += b" " * (length - len(body) - 1) + b"\n"
+    with ExitStack() as open_sockets:
+        socks = [
+            open_sockets.enter_context(socket.create_connection((HOST, api.port), timeout=PATIENCE))
+            for _ in range(10)
+        ]
+        for sock in socks:
+            # A connection that is refused may end while it still sends.
+            with suppress(OSError):
+                sock.sendall(post(f"Content-Length: {length}", path="/api/publish_many") + body[:-1])
+        refused = [sock for sock in socks if select.select([sock], [], [], 0.2)[0]]
+        assert 1 <= len(refused) <= 4
+        for sock in refused:
+            answer = read_one(sock)
+            assert (answer.status, error_of(answer)[0]) == (503, "OVERLOADED")
+            assert answer.headers["retry-after"] == "1"
+        for sock in set(socks) - set(refused):
+            sock.sendall(body[-1:])
+            assert read_one(sock).status == 200
+    with Worker(api.port) as worker:
+        assert worker.get("/api/history?topic=a")["offset"] == 10 - len(refused)
+
+
+def test_whoever_goes_away_leaves_nothing_behind(api: Running) -> None:
+    body = b'{"messages":[%s]}' % b",".join([BODY] * 500)
+    for number in range(200):
+        with socket.create_connection((HOST, api.port), timeout=PATIENCE) as sock:
+            request = publication(body, path="/api/publish_many")
+            sock.sendall(request if number % 2 else request[: number * 50])
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    snapshot = api.server.health_snapshot
+
+    def is_quiet() -> bool:
+        return snapshot()["api_connections"] == snapshot()["api_requests_waiting"] == 0
+
+    wait_until(is_quiet, "nothing is left")
+    with Worker(api.port) as worker:
+        # What was read whole was done, whoever was still there to hear of it.
+        assert worker.get("/api/history?topic=a&limit=1")["offset"] % 500 == 0
 
 
 def test_stopping_answers_or_ends_whoever_asks(api: Running) -> None:

@@ -181,3 +181,60 @@ impl Api {
         self.line.lock().unanswered -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wse_core::options::Secret;
+
+    fn api() -> Arc<Api> {
+        let api_key = Some(Secret::new(&b"0123456789abcdef0123456789abcdef"[..]));
+        Api::of(&Options { api_key, ..Options::default() }).expect("there is a key")
+    }
+
+    #[test]
+    fn bodies_have_so_much_room_and_give_it_back() {
+        let api = api();
+        let mut rooms: Vec<Room> = (0..8).map(|_| api.room()).collect();
+        for room in &mut rooms {
+            // As a body comes: in pieces.
+            assert!((1..=8).all(|mebibyte| room.grow_to(mebibyte << 20)));
+        }
+        let mut late = api.room();
+        assert!(late.grow_to(0) && !late.grow_to(1) && !rooms[0].grow_to((8 << 20) + 1));
+        rooms.pop();
+        assert!(late.grow_to(8 << 20));
+        drop((late, rooms));
+        assert_eq!(api.body_bytes.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn so_many_connections_stay_and_no_more() {
+        let api = api();
+        let mut kept: Vec<Kept> = (0..MOST_KEPT).map(|_| api.keep().expect("a place")).collect();
+        assert!(api.keep().is_none() && api.keep().is_none());
+        assert_eq!(api.kept(), MOST_KEPT);
+        kept.pop();
+        kept.push(api.keep().expect("the place that became free"));
+        drop(kept);
+        assert_eq!(api.kept(), 0);
+    }
+
+    #[test]
+    fn the_thread_takes_so_many_jobs_and_none_when_it_ends() {
+        let api = api();
+        let conn = ConnId { shard: 0, slot: 0, generation: 0 };
+        let job = || Job { conn, task: Task::new(Route::Topics, String::new(), Vec::new(), api.room()) };
+        assert!((0..MOST_JOBS).all(|_| api.submit(job()).is_ok()));
+        let mut jobs = Vec::new();
+        assert!(api.take(&mut jobs, None));
+        // Taken is not answered.
+        assert_eq!(api.submit(job()).map_err(|problem| problem.code), Err("OVERLOADED"));
+        api.answered();
+        assert!(api.submit(job()).is_ok());
+        api.close();
+        assert_eq!(api.submit(job()).map_err(|problem| problem.code), Err("STOPPING"));
+        assert!(!api.take(&mut jobs, None));
+        assert_eq!(jobs.len(), MOST_JOBS + 1);
+    }
+}

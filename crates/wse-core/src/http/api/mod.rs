@@ -112,7 +112,7 @@ pub struct Accepted {
 /// Whether a path is the API's.
 #[must_use]
 pub fn is_path(path: &str) -> bool {
-    path.starts_with(PREFIX) || path == "/api"
+    path.starts_with(PREFIX)
 }
 
 /// Decides about the head of a request below [`PREFIX`].
