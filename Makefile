@@ -16,6 +16,7 @@ SCALE ?= 5
 SCHEDULES ?= 2000
 SEEDS ?= 0..30000
 JOBS ?= 1
+EXAMPLES ?= 500
 TOGETHER ?= 4
 DEMO ?=
 BENCH ?=
@@ -150,6 +151,10 @@ hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many
 .PHONY: recovery-model
 recovery-model: $(VENV)/.ready ## recovery against a plain model, SCHEDULES (2000) random stories of it
 	WSE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest tests/test_recovery_model.py $(ARGS)
+
+.PHONY: http-contract
+http-contract: $(VENV)/.ready ## the HTTP API against its description, EXAMPLES (500) requests of each kind for each path
+	WSE_CONTRACT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/test_http_api_contract.py --timeout 1800 $(ARGS)
 
 .PHONY: partitions
 partitions: $(VENV)/.ready ## a network of namespaces cut, reset and healed, each trouble that repeats for MINUTES (10); needs root

@@ -63,7 +63,7 @@ max_len() {
 
 dictionary() {
     case $1 in
-        upgrade) echo -dict=dictionaries/http.dict ;;
+        upgrade | http_api) echo -dict=dictionaries/http.dict ;;
         proxy_header | forwarded) echo -dict=dictionaries/proxy.dict ;;
         category | command) echo -dict=dictionaries/json.dict ;;
         jwt) echo -dict=dictionaries/jwt.dict ;;

@@ -294,6 +294,30 @@ def proxy_header() -> dict[str, bytes]:
     }
 
 
+def http_api() -> dict[str, bytes]:
+    """What the rest is (chunks, a body, a query, a head), a choice, then the bytes."""
+    key = b"0123456789abcdef0123456789abcdef"
+    head = b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + key + b"\r\n"
+    return {
+        "chunks": b"\0\x04" + b'3\r\nabc\r\n0A;name="x y"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET',
+        "chunks-too-many": b"\0\xff" + b"64\r\n" + b"x" * 100 + b"\r\nc9\r\n",
+        "chunks-broken": b"\0\0" + b"1\r\na\n",
+        "publish": b'\x01\0{"topic":"a\\u002fb","data":{"t":"x","p":[1]},"wait":"stored","timeout":0.5}',
+        "publish-wrong": b'\x01\0{"topic":"a*","data":{"tp":1},"x":null,"topic":1}',
+        "publish-many": b'\x01\x01{"messages":[{"topic":"a","data":{}},{"data":{"e":1},"topic":"b"}]}',
+        "disconnect": b'\x01\x02{"user_id":"u","code":4001,"reason":"bye"}',
+        "refresh": b'\x01\x03{"connection_id":"c","allow":["a*"],"deny":["ab"]}',
+        "presence": b"\x02\0topic=a%2Fb+c%C3%A9&after=x&limit=7",
+        "history": b"\x02\x01topic=a&since_epoch=0123abcd&since_offset=7&limit=1000",
+        "topics": b"\x02\x02pattern=a*&after=&limit=1",
+        "connections": b"\x02\x03user_id=u&after=0123456789ab0123456789abcdef",
+        "head": b"\x03\0POST /api/publish" + head + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        "head-chunked": b"\x03\0POST /api/publish_many" + head + b"Transfer-Encoding: chunked\r\n\r\n",
+        "head-get": b"\x03\0GET /api/topics?limit=1" + head + b"X-API-Key: " + key + b"\r\n\r\n",
+        "head-no-key": b"\x03\0GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n",
+    }
+
+
 def forwarded() -> dict[str, bytes]:
     """Whether the peer is a proxy (1), then lines: X-Real-IP behind `!`, else X-Forwarded-For."""
     return {
@@ -452,7 +476,9 @@ def operations() -> dict[str, dict[str, bytes]]:
         },
         # The same for users: topic, user, connection, data, what and at which node; a stranger says PRESENCE_SNAPSHOT.
         "cluster_presence": {
-            "come-and-go": bytes([0, 0, 1, 0, 1, 1, 1, 6, 3, 0, 0, 1, 0, 2, 1, 0, 6, 3, 0, 0, 1, 0, 0, 3, 1, 6, 3]),
+            "come-and-go": bytes(
+                [0, 0, 1, 0, 1, 1, 1, 6, 3, 0, 0, 1, 0, 2, 1, 0, 6, 3, 0, 0, 1, 0, 0, 3, 1, 6, 3]
+            ),
             "lost": bytes([0, 0, 1, 0, 1, 1, 1, 9, 1, 0, 1, 2, 1, 2, 1, 1, 11, 40, 0, 6, 3, 6, 3, 10]),
             "stranger": bytes([14, 1, 21, 1, 0, 1, 0, 1, 1, 116, 1, 117, 1, *([0] * 8), 2, 123, 125, 6, 3]),
         },
@@ -512,6 +538,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "connection": connection(),
         "deflate": deflate(),
         "proxy_header": proxy_header(),
+        "http_api": http_api(),
         "forwarded": forwarded(),
         "topic": topic(),
         "category": JSON,

@@ -251,8 +251,8 @@ class ServerOptions(TypedDict, total=False):
     api_key: bytes | str | None
     """The key of the HTTP API; None leaves the API off.
 
-    Default: None. Unit: key. Allowed: non-empty bytes or text, or None. Not built yet: for now it must be
-    None.
+    Default: None. Unit: key. Allowed: 32 to 1024 visible ASCII characters without spaces, as bytes or text,
+    or None.
     """
 
 
@@ -1011,17 +1011,20 @@ OPTIONS: tuple[Option, ...] = (
         kind="secret",
         default=None,
         unit="key",
-        allowed="non-empty bytes or text, or None",
+        allowed="32 to 1024 visible ASCII characters without spaces, as bytes or text, or None",
         minimum=None,
         maximum=None,
         choices=(),
         nullable=True,
-        for_now="Not built yet: for now it must be None.",
+        for_now=None,
         group="Engine",
         summary="The key of the HTTP API; None leaves the API off.",
         advice=(
             "With it `POST /api/publish` and its siblings answer requests that carry the key as a bearer "
-            "token. Treat it like a password: it may publish to every topic."
+            "token or as `X-API-Key`, on the same port (see the page on the HTTP API). Make it from a good "
+            "random source (`openssl rand -hex 32`) and treat it like a password: who knows it may publish "
+            "to every topic, read every history and close every connection. The server never prints or logs "
+            "it. To change it start the server anew."
         ),
     ),
 )

@@ -273,6 +273,14 @@ class HealthSnapshot(TypedDict):
     acknowledged when the connection ended: each came or did not. On Linux; 0 elsewhere."""
     accept_pauses: int
     """How often accepting had to pause because the process had no file descriptors left."""
+    api_enabled: bool
+    """Whether there is an HTTP API."""
+    api_connections: int
+    """Connections of the HTTP API that stay between requests."""
+    api_requests_waiting: int
+    """Requests of the HTTP API that are worked on, or wait for something."""
+    api_auth_failures: int
+    """Requests of the HTTP API without its key."""
     recovery_enabled: bool
     """Whether topics keep a history."""
     recovery_topic_count: int

@@ -155,7 +155,8 @@ def check(option: Option) -> list[str]:
         case "text":
             lines.append(f"format::{option.format or 'text'}({spec}, {field}.as_deref())?;")
         case "secret":
-            lines.append(f"format::secret({spec}, {field}.as_ref())?;")
+            function = "api_key" if option.format == "api_key" else "secret"
+            lines.append(f"format::{function}({spec}, {field}.as_ref())?;")
         case "origins":
             lines.append(f"format::{option.format}_are_right({spec}, {field}.as_deref())?;")
     for value in option.not_built:

@@ -48,6 +48,14 @@ pub struct Health {
     pub presence_total_users: usize,
     /// What is said about the cluster.
     pub cluster: ClusterHealth,
+    /// Whether there is an HTTP API.
+    pub api_enabled: bool,
+    /// Connections of the API that stay between requests.
+    pub api_connections: usize,
+    /// Requests that the API's thread works on.
+    pub api_requests_waiting: usize,
+    /// Requests of the API without the key.
+    pub api_auth_failures: u64,
     /// Topics that somebody is subscribed to.
     pub topics: usize,
     /// Bytes that wait for clients, shared ones counted once.
@@ -83,6 +91,10 @@ impl Health {
             presence_enabled: shared.options.presence_enabled,
             presence_topics,
             presence_total_users,
+            api_enabled: shared.api.is_some(),
+            api_connections: shared.api.as_ref().map_or(0, |api| api.kept()),
+            api_requests_waiting: shared.api.as_ref().map_or(0, |api| api.unanswered()),
+            api_auth_failures: shared.api.as_ref().map_or(0, |api| api.auth_failures.load(Relaxed)),
             topics: shared.topics.topic_count(),
             outbound_bytes: shared.outbound.load(Relaxed),
             compressions: shared.compressions.load(Relaxed),
@@ -138,6 +150,10 @@ impl Health {
             ("queue_group_lost", totals.queue_group_lost.into()),
             ("queue_group_maybe_lost", totals.queue_group_maybe_lost.into()),
             ("accept_pauses", totals.accept_pauses.into()),
+            ("api_enabled", self.api_enabled.into()),
+            ("api_connections", self.api_connections.into()),
+            ("api_requests_waiting", self.api_requests_waiting.into()),
+            ("api_auth_failures", self.api_auth_failures.into()),
         ];
         figures.into_iter().collect()
     }

@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use wse_core::ConnId;
 use wse_core::history::{Position, Replay};
+use wse_core::http::Response;
 use wse_core::websocket::Opcode;
 use wse_core::websocket::frame::{MAX_SERVER_HEADER, ServerHeader};
 
@@ -67,6 +68,8 @@ pub(crate) enum Entry {
     Unsubscribe { conn: ConnId, channel: u64 },
     /// A new socket from the thread that accepts.
     Adopt(Box<(TcpStream, SocketAddr)>),
+    /// What a request of the API is answered.
+    Answer { conn: ConnId, response: Box<Response> },
     /// Somebody wants to know about a connection.
     Query { conn: ConnId, answer: SyncSender<ConnectionQuery> },
     /// The server is to be emptied.

@@ -4,6 +4,7 @@
 //! and [`events`] for the ways between the two.
 
 mod access;
+mod api;
 pub mod asking;
 mod bell;
 mod busiest;

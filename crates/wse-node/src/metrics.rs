@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     handshakes: Distribution,
     busiest: Vec<(String, u64)>,
     recoveries: [(&'static str, u64); 5],
+    /// Plain requests by path and status.
+    requests: Vec<(&'static str, &'static str, u64)>,
 }
 
 impl Metrics {
@@ -33,6 +35,7 @@ impl Metrics {
             handshakes: Distribution::default(),
             busiest: Vec::new(),
             recoveries: Outcomes::counts(None),
+            requests: Vec::new(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Metrics {
             handshakes: Distribution::of(stats().map(|stats| &stats.handshakes)),
             busiest: shared.topics.busiest(),
             recoveries: Outcomes::counts(shared.histories.as_ref().map(|histories| &histories.outcomes)),
+            requests: shared.requests.list(),
         }
     }
 
@@ -82,6 +86,14 @@ impl Metrics {
         for (topic, count) in &self.busiest {
             page.labelled("wse_topic_messages_total", "topic", escaped(topic), count);
         }
+        page.head(
+            "wse_http_requests_total",
+            "counter",
+            "Plain HTTP requests, upgrades aside, by path and status.",
+        );
+        for (path, code, count) in &self.requests {
+            let _ = writeln!(page.0, "wse_http_requests_total{{path=\"{path}\",code=\"{code}\"}} {count}");
+        }
         self.histograms(&mut page);
         page.0
     }
@@ -90,6 +102,16 @@ impl Metrics {
         let health = &self.health;
         page.gauge("wse_connections", "Clients that are admitted now.", health.connections);
         page.gauge("wse_topics", "Topics that somebody is subscribed to by name.", health.topics);
+        page.gauge(
+            "wse_api_connections",
+            "Connections of the HTTP API that stay between requests.",
+            health.api_connections,
+        );
+        page.gauge(
+            "wse_api_requests_waiting",
+            "Requests of the HTTP API that are worked on, or wait for something.",
+            health.api_requests_waiting,
+        );
         page.gauge(
             "wse_inbound_queue_depth",
             "Events that wait for the Python program.",
@@ -158,6 +180,11 @@ impl Metrics {
             ),
             ("wse_auth_failures_total", "Clients without a valid token.", totals.auth_failures),
             ("wse_rate_limited_total", "Messages refused by the rate limit.", totals.rate_limited),
+            (
+                "wse_api_auth_failures_total",
+                "Requests of the HTTP API without its key.",
+                health.api_auth_failures,
+            ),
             (
                 "wse_inbound_dropped_total",
                 "Events that nobody had taken when the server stopped or started anew.",

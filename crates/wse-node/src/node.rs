@@ -405,14 +405,25 @@ fn spawn(
         });
         match thread {
             Ok(thread) => threads.push(thread),
-            Err(error) => {
-                shared.begin_stop();
-                for thread in threads {
-                    let _ = thread.join();
-                }
-                return Err(error.into());
-            }
+            Err(error) => return Err(give_up(shared, threads, error)),
+        }
+    }
+    if shared.api.is_some() {
+        let for_thread = shared.clone();
+        let thread =
+            std::thread::Builder::new().name("wse-api".into()).spawn(move || crate::api::run(&for_thread));
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => return Err(give_up(shared, threads, error)),
         }
     }
     Ok(threads)
+}
+
+fn give_up(shared: &Shared, threads: Vec<JoinHandle<()>>, error: io::Error) -> StartError {
+    shared.begin_stop();
+    for thread in threads {
+        let _ = thread.join();
+    }
+    error.into()
 }

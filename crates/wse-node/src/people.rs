@@ -13,7 +13,7 @@ use wse_core::keyed::{Keyed, KeyedList};
 
 use crate::asking::Decisions;
 use crate::squeeze::Wire;
-use crate::topics::{Channel, Subscription, Topics};
+use crate::topics::{Channel, Smallest, Subscription, Topics};
 use wse_core::topic::Filter;
 
 /// A connection from the outside.
@@ -38,6 +38,21 @@ pub(crate) struct ConnectionQuery {
     /// Bytes that wait to be sent.
     pub(crate) queued_bytes: usize,
 }
+
+/// A connection as it is listed.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) address: SocketAddr,
+    pub(crate) connected_at_ms: u64,
+    pub(crate) user_id: Option<Box<str>>,
+    pub(crate) wire: Wire,
+    /// The first of its topics and patterns, sorted, and how many there are with its memberships in queue groups.
+    pub(crate) topics: Vec<String>,
+    pub(crate) subscriptions: usize,
+}
+
+/// How many topics of a connection are listed.
+const TOPICS_SHOWN: usize = 100;
 
 /// The open connections of one shard, by slot.
 #[derive(Debug, Default)]
@@ -226,6 +241,53 @@ impl People {
         Some(Addressee { wire: person.wire, asked: person.asked, progress: progress.clone() })
     }
 
+    /// Looks at some places from one on for connections of a user; the place to go on from, if that were not all.
+    pub(crate) fn find_user(
+        &self,
+        shard: u8,
+        user: &str,
+        from: u32,
+        most: usize,
+        found: &mut Vec<ConnId>,
+    ) -> Option<u32> {
+        let places = self.places.lock();
+        let slots = places.slots.get(from as usize..).unwrap_or_default();
+        for (slot, person) in (from..).zip(slots.iter().take(most)) {
+            if let Some(person) = person.as_ref().filter(|person| person.user_id.as_deref() == Some(user)) {
+                found.push(ConnId { shard, slot, generation: person.generation });
+            }
+        }
+        (slots.len() > most).then_some(from + most as u32)
+    }
+
+    /// Shows the connections in some places from one on, those of one user if that is wanted; the place to go on from, if that were not
+    /// all.
+    pub(crate) fn show(
+        &self,
+        shard: u8,
+        user: Option<&str>,
+        from: u32,
+        most_places: usize,
+        most: usize,
+        shown: &mut Vec<(ConnId, Shown)>,
+    ) -> Option<u32> {
+        let places = self.places.lock();
+        let slots = places.slots.get(from as usize..).unwrap_or_default();
+        let mut left = most;
+        for (slot, person) in (from..).zip(slots.iter().take(most_places)) {
+            let Some(person) = person else { continue };
+            if user.is_some_and(|user| person.user_id.as_deref() != Some(user)) {
+                continue;
+            }
+            if left == 0 {
+                return Some(slot);
+            }
+            shown.push((ConnId { shard, slot, generation: person.generation }, person.show()));
+            left -= 1;
+        }
+        (slots.len() > most_places).then_some(from + most_places as u32)
+    }
+
     /// The open connections.
     pub(crate) fn list(&self, shard: u8, out: &mut Vec<ConnId>) {
         let places = self.places.lock();
@@ -331,6 +393,19 @@ impl Person {
         let channels = self.subscriptions.take();
         channels.iter().for_each(|Subscription(channel)| topics.unsubscribe(channel, shard, self.wire));
         channels.iter().map(|Subscription(channel)| (channel.name.to_string(), channel.id)).collect()
+    }
+
+    fn show(&self) -> Shown {
+        let mut topics = Smallest::new(TOPICS_SHOWN);
+        self.subscriptions.as_slice().iter().for_each(|Subscription(channel)| topics.offer(&channel.name));
+        Shown {
+            address: self.address,
+            connected_at_ms: self.connected_at_ms,
+            user_id: self.user_id.clone(),
+            wire: self.wire,
+            topics: topics.into_names().collect(),
+            subscriptions: self.subscriptions.len(),
+        }
     }
 
     /// The topics and patterns, sorted.

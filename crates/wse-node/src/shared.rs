@@ -16,6 +16,7 @@ use wse_core::rate::Rate;
 use wse_core::websocket::upgrade::Policy;
 use wse_mesh::ids::NodeId;
 
+use crate::api::{Api, Counts};
 use crate::clock::Clock;
 use crate::cluster::ClusterSlot;
 use crate::drain::Drains;
@@ -64,6 +65,10 @@ pub(crate) struct Shared {
     pub(crate) attendance: Option<Attendance>,
     pub(crate) events: Arc<Events>,
     pub(crate) pages: Arc<Pages>,
+    /// The HTTP API, if there is one.
+    pub(crate) api: Option<Arc<Api>>,
+    /// How plain requests were answered.
+    pub(crate) requests: Counts,
     pub(crate) shards: Vec<ShardHandle>,
     /// Admitted connections.
     pub(crate) connections: AtomicUsize,
@@ -129,6 +134,8 @@ impl Shared {
             histories: Histories::of(&options),
             laggards: Laggards::default(),
             attendance: options.presence_enabled.then(|| Attendance::new(id, options.presence_max_members)),
+            api: Api::of(&options),
+            requests: Counts::default(),
             options,
             policy,
             keyring,
@@ -160,6 +167,9 @@ impl Shared {
         self.stopping.store(true, Ordering::Release);
         if let Some(keyring) = &self.keyring {
             keyring.stop();
+        }
+        if let Some(api) = &self.api {
+            api.close();
         }
         for shard in &self.shards {
             shard.inbox.wake();

@@ -20,6 +20,7 @@ use crate::busiest::Busiest;
 use crate::cluster::Interests;
 use crate::squeeze::{Lane, Wire};
 use groups::Group;
+use names::Names;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
 #[derive(Debug)]
@@ -242,7 +243,7 @@ struct Tables {
     cluster: Option<Arc<Interests>>,
     last_id: u64,
     /// Topics with subscribers of their own; the first channel of each audience is the topic's.
-    topics: HashMap<Box<str>, Arc<Audience>, RandomState>,
+    topics: Names<Arc<Audience>>,
     patterns: PatternIndex<Pattern>,
     /// The queue groups of topics that have some.
     groups: HashMap<Box<str>, Vec<Arc<Channel>>, RandomState>,
@@ -349,7 +350,7 @@ impl Topics {
         let audience = tables.build(own, topic, self.state.load(Relaxed));
         if is_own {
             // The key is there already and stays.
-            tables.topics.insert(topic.into(), audience.clone());
+            tables.topics.insert(topic, audience.clone());
             return Some(audience);
         }
         if tables.remembered.len() >= REMEMBERED {
@@ -455,7 +456,7 @@ impl Topics {
         }
         let channel = Channel::new(tables.next_id(), topic, None, self.shards);
         let audience = tables.build(Some(channel.clone()), topic, self.state.load(Relaxed));
-        tables.topics.insert(topic.into(), audience);
+        tables.topics.insert(topic, audience);
         tables.remembered.remove(topic);
         tables.tell(&channel, Interests::add);
         channel
@@ -572,8 +573,11 @@ fn interest_in(channel: &Channel) -> Option<Interest<'_>> {
 }
 
 mod groups;
+mod names;
+mod walk;
 
 pub(crate) use groups::{MAX_GROUPS, Picks};
+pub(crate) use walk::{Listed, Smallest, Walk};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Answers in HTTP; after each of them the connection ends.
+//! Answers in HTTP; after each of them the connection ends, but for some of the API.
 
 use std::borrow::Cow;
 
@@ -68,8 +68,18 @@ impl Response {
     /// The bytes to send; a HEAD request gets no body, but its length.
     #[must_use]
     pub fn to_bytes(&self, without_body: bool) -> Vec<u8> {
+        self.write(without_body, "Connection: close\r\n")
+    }
+
+    /// The same on a connection that stays for another request for so many seconds.
+    #[must_use]
+    pub fn to_bytes_and_stay(&self, without_body: bool, seconds: u64) -> Vec<u8> {
+        self.write(without_body, &format!("Connection: keep-alive\r\nKeep-Alive: timeout={seconds}\r\n"))
+    }
+
+    fn write(&self, without_body: bool, connection: &str) -> Vec<u8> {
         let mut out = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}{connection}\r\n",
             self.status,
             reason(self.status),
             self.content_type,
@@ -88,13 +98,22 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        409 => "Conflict",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
         426 => "Upgrade Required",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         _ => "",
     }
 }

@@ -58,6 +58,21 @@ pub(super) fn secret(spec: &OptionSpec, value: Option<&Secret>) -> Result<(), Op
     }
 }
 
+/// Characters of a key that goes in a header, where spaces could get lost; short ones can be guessed.
+const API_KEY_LEN: std::ops::RangeInclusive<usize> = 32..=1024;
+
+/// A key that requests carry in a header. Its length may be told, what is in it may not.
+pub(super) fn api_key(spec: &OptionSpec, value: Option<&Secret>) -> Result<(), OptionError> {
+    let Some(key) = value.map(Secret::expose) else { return Ok(()) };
+    if !API_KEY_LEN.contains(&key.len()) {
+        return Err(spec.wrong_value(format!("{} bytes", key.len())));
+    }
+    if !key.iter().all(u8::is_ascii_graphic) {
+        return Err(spec.wrong_value("a key with other characters"));
+    }
+    Ok(())
+}
+
 /// Whether each is an origin already; `*` is none, it became an empty list in [`origins`].
 pub(super) fn origins_are_right(spec: &OptionSpec, value: Option<&[String]>) -> Result<(), OptionError> {
     match value.into_iter().flatten().find(|origin| !is_origin(&normalise(origin))) {

@@ -325,12 +325,13 @@ pub struct Options {
     pub shards: usize,
     /// The key of the HTTP API; None leaves the API off.
     ///
-    /// With it `POST /api/publish` and its siblings answer requests that carry the key as a bearer token. Treat
-    /// it like a password: it may publish to every topic.
+    /// With it `POST /api/publish` and its siblings answer requests that carry the key as a bearer token or as
+    /// `X-API-Key`, on the same port (see the page on the HTTP API). Make it from a good random source
+    /// (`openssl rand -hex 32`) and treat it like a password: who knows it may publish to every topic, read
+    /// every history and close every connection. The server never prints or logs it. To change it start the
+    /// server anew.
     ///
-    /// Unit: key. Allowed: non-empty bytes or text, or None.
-    ///
-    /// Not built yet: all but None.
+    /// Unit: key. Allowed: 32 to 1024 visible ASCII characters without spaces, as bytes or text, or None.
     pub api_key: Option<Secret>,
 }
 
@@ -452,10 +453,7 @@ impl Options {
         range::integer(&spec::PRESENCE_MAX_DATA_SIZE, self.presence_max_data_size, 2, 1_048_576)?;
         range::integer(&spec::PRESENCE_MAX_MEMBERS, self.presence_max_members, 0, 16_000_000)?;
         range::integer(&spec::SHARDS, self.shards, 0, 64)?;
-        format::secret(&spec::API_KEY, self.api_key.as_ref())?;
-        if self.api_key.is_some() {
-            return Err(spec::API_KEY.not_built("a secret"));
-        }
+        format::api_key(&spec::API_KEY, self.api_key.as_ref())?;
         Ok(())
     }
 }
@@ -892,8 +890,8 @@ pub mod spec {
         name: "api_key",
         default: "None",
         unit: "key",
-        allowed: "non-empty bytes or text, or None",
-        built: "None",
+        allowed: "32 to 1024 visible ASCII characters without spaces, as bytes or text, or None",
+        built: "",
         secret: true,
     };
 }

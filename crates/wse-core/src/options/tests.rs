@@ -41,7 +41,7 @@ fn a_message_names_the_option_the_value_and_what_is_allowed() {
     );
     assert_eq!(
         refusal(|options| options.api_key = Some(Secret::new(b"of the API".to_vec()))),
-        "api_key=a secret is not built yet; for now api_key must be None"
+        "api_key must be 32 to 1024 visible ASCII characters without spaces, as bytes or text, or None, got 10 bytes"
     );
 }
 

@@ -1,9 +1,9 @@
 //! What a text message from a client is: a word of the protocol, or the application's own.
 
 mod bad;
-mod check;
+pub(crate) mod check;
 mod client_hello;
-mod fields;
+pub(crate) mod fields;
 mod presence_update;
 mod publish;
 mod subscription;

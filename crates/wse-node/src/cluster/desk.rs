@@ -167,14 +167,14 @@ impl Desk {
     }
 
     /// A number under which it is told that a publication is stored.
-    pub(super) fn ticket(&self) -> u64 {
+    pub(crate) fn ticket(&self) -> u64 {
         let ticket = self.next_ticket.fetch_add(1, Relaxed);
         self.tickets.lock().insert(ticket, None);
         ticket
     }
 
     /// Nothing was published under a ticket.
-    pub(super) fn forget_ticket(&self, ticket: u64) {
+    pub(crate) fn forget_ticket(&self, ticket: u64) {
         self.tickets.lock().remove(&ticket);
     }
 
@@ -189,6 +189,14 @@ impl Desk {
                 return tickets.remove(&ticket).flatten();
             }
         }
+    }
+
+    /// The same for a thread that must not wait, and asks again. A ticket that was answered is used up.
+    pub(crate) fn stored(&self, ticket: u64) -> Option<StoredAt> {
+        let mut tickets = self.tickets.lock();
+        let stored = (*tickets.get(&ticket)?)?;
+        tickets.remove(&ticket);
+        Some(stored)
     }
 
     /// Publications that nobody took yet; what is not [done](Self::taken) with them still counts as theirs.

@@ -188,8 +188,15 @@ fn wish(topic: &str, position: Option<Position>) -> desk::Wish {
 impl Shared {
     /// Whether a client may be subscribed to a topic from a position. For a thread that must not wait, and asks again.
     pub(crate) fn may_hear_from(&self, topic: &str, position: Option<Position>) -> bool {
-        let cluster = self.cluster.get().filter(|_| self.histories.is_some());
-        cluster.is_none_or(|cluster| cluster.is_heard_from(self, topic, position).is_some())
+        self.is_heard_from(topic, position).is_some()
+    }
+
+    /// The same with the answer: whether the topic's home said so.
+    pub(crate) fn is_heard_from(&self, topic: &str, position: Option<Position>) -> Option<bool> {
+        let Some(cluster) = self.cluster.get().filter(|_| self.histories.is_some()) else {
+            return Some(true);
+        };
+        cluster.is_heard_from(self, topic, position)
     }
 
     /// Waits until somebody may be subscribed to all these topics from these positions; whether their homes said so, in time.

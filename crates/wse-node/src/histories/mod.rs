@@ -262,6 +262,29 @@ impl Histories {
         stamping.log.newest(offset, now_ms, &self.limits, max_bytes)
     }
 
+    /// The last position of a topic, and the messages after a position or, without one, the `newest` so many; `None` if there are none, or if
+    /// they are not known here. That is no recovery, and is not counted as one.
+    pub(crate) fn look(
+        &self,
+        topic: &str,
+        since: Option<Position>,
+        newest: u64,
+        now_ms: u64,
+    ) -> Option<(Position, Result<Replay, NotRecovered>)> {
+        let history = self.known(topic)?;
+        let stamping = self.lock(&history)?;
+        if self.is_in_cluster() && !stamping.placed {
+            return None;
+        }
+        let (log, limits) = (&stamping.log, &self.limits);
+        let top = log.position();
+        let replay = match since {
+            Some(position) => log.since(position, now_ms, limits, u64::MAX, usize::MAX),
+            None => Ok(log.newest(top.offset.saturating_sub(newest), now_ms, limits, usize::MAX).1),
+        };
+        Some((top, replay))
+    }
+
     /// Gives up the least recently used histories while all together are over the budget: whole, with their epoch, where nobody is
     /// subscribed. Where somebody is the messages go and the position stays, so that its subscribers' positions stay true.
     pub(crate) fn keep_within_budget(&self, topics: &Topics) {

@@ -293,11 +293,37 @@ impl Shared {
     /// Publishes for a shard, which must not wait and has seen that [there is room](Self::has_room_for). The position, where the topic
     /// has history.
     pub(crate) fn publish_now(&self, topic: Filter<'_>, text: &str) -> Result<Option<Position>, Unsendable> {
+        self.publish_within(topic, text, COMPRESSED_BY_SHARDS)
+    }
+
+    /// The same for a thread that nobody waits for: it compresses whatever somebody wants compressed.
+    pub(crate) fn publish_patiently(
+        &self,
+        topic: Filter<'_>,
+        text: &str,
+    ) -> Result<Option<Position>, Unsendable> {
+        self.publish_within(topic, text, usize::MAX)
+    }
+
+    /// Whether a message can be sent to anybody.
+    pub(crate) fn check_sendable(&self, topic: Filter<'_>, text: &str) -> Result<(), Unsendable> {
+        match &self.histories {
+            Some(_) => stampable(self, topic, text).map(drop),
+            None => message(self, Payload::Json(text)).map(drop),
+        }
+    }
+
+    fn publish_within(
+        &self,
+        topic: Filter<'_>,
+        text: &str,
+        compressed: usize,
+    ) -> Result<Option<Position>, Unsendable> {
         if self.cluster.get().is_some() {
             self.forward_now(topic, &message(self, Payload::Json(text))?);
         }
         let Some(mut publication) = self.to_topic(topic, text)? else { return Ok(None) };
-        if text.len() > COMPRESSED_BY_SHARDS {
+        if text.len() > compressed {
             publication.lanes = without_compression(publication.lanes);
         }
         let squeezed = publication.squeeze();

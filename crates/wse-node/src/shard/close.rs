@@ -241,6 +241,7 @@ impl Shard {
                 match phase {
                     Some(Phase::Open) => self.close(slot, Reason::Stop),
                     Some(Phase::Handshake(_)) => self.drop_conn(slot),
+                    Some(Phase::Api(exchange)) if !exchange.is_being_answered() => self.drop_conn(slot),
                     _ => {}
                 }
             }

@@ -15,8 +15,10 @@ use wse_core::rate::{Bucket, Rate};
 use wse_core::websocket::Receiver;
 use wse_core::websocket::deflate::{Agreement, Deflater, Inflater};
 
+use super::api::Exchange;
 use super::groups::Given;
 use super::lag::Lag;
+use crate::api::Kept;
 use crate::run::Run;
 use crate::squeeze::Wire;
 
@@ -25,6 +27,8 @@ use crate::squeeze::Wire;
 pub(super) enum Phase {
     /// Its request is still coming.
     Handshake(Box<Handshake>),
+    /// The body of a request of the API is coming, or the request is being answered.
+    Api(Box<Exchange>),
     /// Messages flow.
     Open,
     /// The server's close frame is on its way; whatever the client sends is only looked at for its own.
@@ -48,6 +52,14 @@ pub(super) struct Handshake {
     pub(super) head: Vec<u8>,
     /// The reading of the set of keys that its token waits for.
     pub(super) awaits_reading: Option<u64>,
+    /// Its place among the connections that stay between requests of the API, once it had one.
+    pub(super) kept: Option<Kept>,
+    /// A request was answered, and nothing of the next one has come.
+    pub(super) is_idle: bool,
+    /// That answer has not left yet.
+    pub(super) is_unsent: bool,
+    /// What came behind a request was not looked at yet.
+    pub(super) has_more: bool,
 }
 
 /// One connection.
@@ -165,6 +177,8 @@ impl Pause {
     pub(super) const ASKED: Self = Self(2);
     /// The application wants to hear nothing of it for a while.
     pub(super) const HELD: Self = Self(4);
+    /// Its request is being answered, or the answer has not left.
+    pub(super) const ANSWER: Self = Self(8);
 
     pub(super) fn is_paused(self) -> bool {
         self.0 != 0

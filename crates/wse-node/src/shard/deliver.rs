@@ -231,6 +231,7 @@ impl Shard {
                 }
             }
             Entry::Adopt(accepted) => self.adopt(accepted.0, accepted.1),
+            Entry::Answer { conn, response } => self.take_answer(conn, &response),
             Entry::Query { conn, answer } => {
                 if let Some(conn) = self.slots.open(conn) {
                     // Whoever asked may have stopped waiting.

@@ -165,7 +165,8 @@ impl Shard {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         match conn.phase {
             Phase::Open if conn.flags.lags => self.heal(slot),
-            Phase::Handshake(_) | Phase::Open => {}
+            Phase::Handshake(_) => self.after_answer(slot),
+            Phase::Open | Phase::Api(_) => {}
             Phase::Closing if conn.flags.peer_closed => self.drop_conn(slot),
             Phase::Closing => {}
             Phase::Lingering if conn.flags.peer_closed => self.drop_conn(slot),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use wse_core::acl::Acl;
 use wse_core::auth::{Claims, Life, TokenError, find_token};
 use wse_core::encoding::Format;
+use wse_core::http::api::is_path;
 use wse_core::http::{Head, Request, Response};
 use wse_core::protocol::codes::ErrorCode;
 use wse_core::protocol::words;
@@ -12,9 +13,11 @@ use wse_core::websocket::deflate::{Agreement, Mode};
 use wse_core::websocket::upgrade::{self, Upgrade};
 
 use super::Shard;
+use super::api::{self, Begun};
 use super::close::{CLOSE_MS, Reason};
 use super::conn::{Agreed, Own, Pause, Phase};
 use super::proxied::forwarded;
+use crate::api::{OTHER, PAGE};
 use crate::events::EventKind;
 use crate::health;
 use crate::log::limited;
@@ -37,6 +40,8 @@ enum Outcome {
     NoRoom,
     /// The token's key is not known, or not yet: when the set was read for the time of this number.
     NoKey(u64),
+    /// A request of the API; its body may follow the head at once.
+    Api(Begun, usize),
     /// An open connection; frames may follow the head at once.
     Open(Opening),
 }
@@ -84,18 +89,29 @@ impl Shard {
                 }
                 self.answer(slot, &response.to_bytes(without_body));
             }
+            Outcome::Api(begun, head_end) => self.begin_exchange(slot, begun, head_end, len),
             Outcome::Open(opening) => self.open(slot, opening, len),
         }
     }
 
     fn keep_head(&mut self, slot: u32, len: usize, pause: bool) {
+        let deadline_ms = self.now_ms + self.shared.options.handshake_timeout.as_millis() as u64;
+        let mut begins = false;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if let Phase::Handshake(handshake) = &mut conn.phase {
             handshake.head = self.buffer[..len].to_vec();
+            if len > 0 && std::mem::take(&mut handshake.is_idle) {
+                conn.deadline_ms = deadline_ms;
+                begins = true;
+            }
         }
         if pause {
             conn.flags.paused.add(Pause::ROOM);
             self.paused.push(slot);
+        }
+        if begins {
+            // Another request on a connection that stays has as long as the first.
+            self.schedule(slot, deadline_ms);
         }
     }
 
@@ -108,7 +124,7 @@ impl Shard {
     }
 
     /// Sends an HTTP answer and ends.
-    fn answer(&mut self, slot: u32, response: &[u8]) {
+    pub(super) fn answer(&mut self, slot: u32, response: &[u8]) {
         let deadline_ms = self.now_ms + CLOSE_MS;
         let Some(conn) = self.slots.get_mut(slot) else { return };
         conn.phase = Phase::Lingering;
@@ -211,6 +227,9 @@ impl Shard {
 
     /// The request took longer than `handshake_timeout`.
     pub(super) fn refuse_slow_handshake(&mut self, slot: u32) {
+        if self.check_between(slot) {
+            return;
+        }
         let Some(conn) = self.slots.get_mut(slot) else { return };
         if let Phase::Handshake(handshake) = &mut conn.phase
             && handshake.awaits_reading.is_some_and(|reading| reading != NO_READING)
@@ -233,6 +252,7 @@ impl Shard {
             return self.drop_without_header(slot);
         }
         self.handle().stats.rejected.add(1);
+        self.shared.requests.count(OTHER, 408);
         self.answer(slot, &Response::text(408, "The request took too long.\n").to_bytes(false));
     }
 }
@@ -244,10 +264,20 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
     let refuse = |response, without_body| Outcome::Answer { response, refused: true, without_body };
     let (request, head_end) = match Head::parse(bytes) {
         Head::Partial => return Outcome::Wait,
-        Head::Refused(response) => return refuse(response, false),
+        Head::Refused(response) => {
+            shared.requests.count(OTHER, response.status);
+            return refuse(response, false);
+        }
         Head::Whole(request, end) => (request, end),
     };
     let without_body = request.method == "HEAD";
+    if is_path(request.path) && !request.header_has("upgrade", "websocket") {
+        match api::begin(shared, &request) {
+            Some(Ok(begun)) => return Outcome::Api(begun, head_end),
+            Some(Err(response)) => return Outcome::Answer { response, refused: false, without_body },
+            None => {}
+        }
+    }
     if !upgrade::is_attempt(&request) {
         return Outcome::Answer { response: page(shared, &request), refused: false, without_body };
     }
@@ -343,12 +373,19 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
         "/ready" => Some(Response::text(200, "ready\n")),
         path => shared.pages.read().get(path).map(|page| Response::clone(page)),
     };
-    match page {
+    let label = match (&page, request.path) {
+        (None, _) => OTHER,
+        (Some(_), own @ ("/health" | "/metrics" | "/ready")) => own,
+        (Some(_), _) => PAGE,
+    };
+    let response = match page {
         Some(page) if request.method == "GET" || request.method == "HEAD" => page,
         Some(_) => Response::text(405, "This page can only be read.\n").with("Allow: GET, HEAD\r\n"),
         None if request.path == shared.policy.path.as_deref().unwrap_or("/wse") => {
             upgrade::upgrade_required()
         }
         None => Response::text(404, "Not found.\n"),
-    }
+    };
+    shared.requests.count(label, response.status);
+    response
 }

@@ -5,6 +5,7 @@
 //! else waiting. No lock is held while anything is written, and Python is never called from here.
 
 mod accept;
+mod api;
 mod asking;
 mod close;
 mod commands;

@@ -22,6 +22,10 @@ impl Handshake {
             began: Instant::now(),
             head: Vec::new(),
             awaits_reading: None,
+            kept: None,
+            is_idle: false,
+            is_unsent: false,
+            has_more: false,
         }
     }
 }

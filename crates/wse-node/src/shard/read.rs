@@ -58,7 +58,7 @@ impl Shard {
         let prefix = match &conn.phase {
             Phase::Handshake(handshake) => handshake.head.as_slice(),
             Phase::Open | Phase::Closing => conn.receiver.tail(),
-            Phase::Lingering => &[],
+            Phase::Api(_) | Phase::Lingering => &[],
         };
         let kept = prefix.len();
         if self.buffer.len() < kept + READ_BYTES {
@@ -102,8 +102,15 @@ impl Shard {
     fn take_bytes(&mut self, slot: u32, len: usize) {
         let Some(conn) = self.slots.get_mut(slot) else { return };
         match conn.phase {
-            Phase::Handshake(_) => self.handshake(slot, len),
             Phase::Open => self.take_frames(slot, 0, len),
+            Phase::Handshake(_) => {
+                self.handshake(slot, len);
+                self.serve_pipelined(slot);
+            }
+            Phase::Api(_) => {
+                self.take_body(slot, 0, len);
+                self.serve_pipelined(slot);
+            }
             Phase::Closing => self.await_close_frame(slot, len),
             Phase::Lingering => {}
         }
@@ -235,7 +242,7 @@ impl Shard {
         let kept = match &conn.phase {
             Phase::Handshake(handshake) => handshake.head.as_slice(),
             Phase::Open => conn.receiver.tail(),
-            Phase::Closing | Phase::Lingering => return,
+            Phase::Closing | Phase::Lingering | Phase::Api(_) => return,
         };
         let len = kept.len();
         if self.buffer.len() < len {

@@ -40,6 +40,7 @@ impl Shard {
                 self.schedule(slot, soon_ms);
             }
             Phase::Handshake(_) => self.refuse_slow_handshake(slot),
+            Phase::Api(_) => self.check_exchange(slot),
             // A client that still reads what was sent to it before the end gets it all, unless it only drips.
             Phase::Closing | Phase::Lingering
                 if !conn.outbox.is_empty()

@@ -9,7 +9,7 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Why a text is not taken for a command.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// It is no JSON; the parser says where.
     NoJson(serde_json::Error),
     /// It is nested deeper than [`MAX_DEPTH`].
@@ -26,7 +26,7 @@ impl fmt::Display for Broken {
 }
 
 /// Reads the whole text with a parser: numbers must be finite and texts without lone surrogates, as Python and JavaScript need them.
-pub(super) fn check(text: &str) -> Result<(), Broken> {
+pub(crate) fn check(text: &str) -> Result<(), Broken> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = Level(MAX_DEPTH).deserialize(&mut deserializer).and_then(|()| deserializer.end());
     read.map_err(|error| if error.is_data() { Broken::TooDeep } else { Broken::NoJson(error) })

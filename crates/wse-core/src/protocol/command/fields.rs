@@ -104,7 +104,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The text that a value is, if it is one.
-pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn text(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         return serde_json::from_str::<String>(value).ok().map(Cow::Owned);
@@ -113,7 +113,7 @@ pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A name as it is meant; one that can't be read is left as it is written, and is none of ours.
-pub(super) fn name(key: &[u8]) -> Cow<'_, str> {
+pub(crate) fn name(key: &[u8]) -> Cow<'_, str> {
     if key.contains(&b'\\') {
         let quoted = [b"\"", key, b"\""].concat();
         if let Ok(name) = serde_json::from_slice::<String>(&quoted) {
@@ -124,12 +124,12 @@ pub(super) fn name(key: &[u8]) -> Cow<'_, str> {
 }
 
 /// A part of a text, cut where JSON has ASCII characters.
-pub(super) fn as_str(bytes: &[u8]) -> &str {
+pub(crate) fn as_str(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// What kind of value something is, as an error says it.
-pub(super) fn kind(value: &str) -> &'static str {
+pub(crate) fn kind(value: &str) -> &'static str {
     match value.as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "a list",
@@ -141,7 +141,7 @@ pub(super) fn kind(value: &str) -> &'static str {
 }
 
 /// A stranger's text in an error: in quotes, on one line, and not all of it if it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 64;
     let mut shown = String::from("\"");
     for c in text.chars() {

@@ -1,0 +1,136 @@
+"""The page on the HTTP API: its workers run as they stand; it and the description list what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from http_api import KEY, Worker
+from support import Running
+
+Factory = Callable[..., Running]
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    return (repository / "docs" / "how-to" / "http-api.md").read_text()
+
+
+@pytest.fixture
+def description(repository: Path) -> dict[str, Any]:
+    document = json.loads((repository / "spec" / "openapi.json").read_text())
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.fixture
+def api(server_factory: Factory) -> Running:
+    return server_factory(api_key=KEY)
+
+
+def block(page: str, language: str, word: str) -> str:
+    """The one example in a language with a word in it."""
+    (code,) = (code for code in re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page) if word in code)
+    assert isinstance(code, str)
+    return code
+
+
+def run(api: Running, *command: str) -> None:
+    environment = os.environ | {"WSE_URL": api.http, "WSE_API_KEY": KEY, "NO_PROXY": "*", "no_proxy": "*"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def texts(api: Running, worker: Callable[[], None], count: int) -> list[str]:
+    """What a subscriber gets while a worker works."""
+    peer = api.subscriber("news")
+    worker()
+    return [peer.receive_json()["p"]["text"] for _ in range(count)]
+
+
+def test_the_shell_publishes(api: Running, page: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    code = block(page, "sh", "curl")
+    assert texts(api, lambda: run(api, "sh", "-c", code), 1) == ["from a shell"]
+
+
+def test_python_publishes_over_one_connection(api: Running, page: str) -> None:
+    code = block(page, "python worker", "http.client")
+    assert texts(api, lambda: run(api, sys.executable, "-c", code), 100) == ["from Python"] * 100
+
+
+def test_node_publishes(api: Running, page: str, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no Node")
+    program = tmp_path / "publish.mjs"
+    program.write_text(block(page, "js", "fetch"))
+    assert texts(api, lambda: run(api, node, str(program)), 100) == ["from Node"] * 100
+
+
+def test_the_first_example_is_a_server_with_a_key(page: str) -> None:
+    code = block(page, "python", "api_key=")
+    names: dict[str, Any] = {}
+    exec(code.replace("server.start()", "").replace("5007", "0"), names)  # noqa: S102 -- our own page
+    assert "openssl" in code
+    assert names["server"].is_running() is False
+
+
+def test_the_description_is_valid(description: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(description).validate()
+    assert description["openapi"].startswith("3.1.")
+
+
+def test_the_page_and_the_description_have_the_same_paths(page: str, description: dict[str, Any]) -> None:
+    asked = {
+        (method.upper(), path) for path, operations in description["paths"].items() for method in operations
+    }
+    # The table at the top of the page.
+    assert set(re.findall(r"(?m)^\| \[?`(GET|POST) (/api/[a-z_.]+)`", page)) == asked
+
+
+def test_the_page_and_the_description_have_the_same_errors(page: str, description: dict[str, Any]) -> None:
+    told = set(re.findall(r"(?m)^\| (?:\d{3}) \| `([A-Z_]+)`", page))
+    error = description["components"]["schemas"]["Error"]["properties"]["error"]
+    assert told == set(error["properties"]["code"]["enum"])
+
+
+def test_every_path_that_is_described_is_there_and_no_other(
+    api: Running, description: dict[str, Any]
+) -> None:
+    with Worker(api.port) as worker:
+        for path, operations in description["paths"].items():
+            (method,) = operations
+            wrong = "DELETE"
+            answer = worker.ask(wrong, path, b"")
+            assert answer.status == 405, path
+            assert method.upper() in answer.headers["allow"]
+        assert worker.ask("GET", "/api/other").status == 404
+
+
+def test_what_is_described_as_required_is_missed(api: Running, description: dict[str, Any]) -> None:
+    schemas = description["components"]["schemas"]
+    with Worker(api.port) as worker:
+        for path, operations in description["paths"].items():
+            if "post" not in operations:
+                continue
+            content = operations["post"]["requestBody"]["content"]["application/json"]
+            example = content["example"]
+            name = content["schema"]["$ref"].rsplit("/", 1)[1]
+            assert worker.ask("POST", path, example).status == 200, path
+            for field in schemas[name].get("required", []):
+                less = {key: value for key, value in example.items() if key != field}
+                assert worker.refusal("POST", path, less)[2].startswith(f"{field} is missing")
+            refusal = worker.refusal("POST", path, example | {"other": 1})
+            assert refusal[2].startswith('"other" is no field')
