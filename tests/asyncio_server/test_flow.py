@@ -99,6 +99,7 @@ def test_a_listener_that_does_not_listen_holds_back_the_clients_and_loses_nothin
 
     async def story() -> None:
         async with one_client(server) as client:
+            await until(lambda: bool(server.connections), "it has come")
             feed = server.events()
             for number in range(20_000):
                 await client.say("it", number)
