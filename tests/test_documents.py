@@ -42,6 +42,7 @@ NOT_RUN = [
         "prometheus.yml",
         "it takes a Prometheus; `test_metrics.py` is one",
     ),
+    ("docs/how-to/http-api.md", "nginx", "deny all", "it takes an nginx"),
     ("docs/how-to/reverse-proxies.md", "nginx", "proxy_add_x_forwarded_for", "it takes an nginx"),
     ("docs/how-to/reverse-proxies.md", "nginx", "X-Real-IP", "it takes an nginx"),
     ("docs/how-to/reverse-proxies.md", "nginx", "stream {", "it takes an nginx with certificates"),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import documents
 from http_api import KEY, Worker
 from support import Running
 
@@ -38,53 +39,55 @@ def api(server_factory: Factory) -> Running:
     return server_factory(api_key=KEY)
 
 
-def block(page: str, language: str, word: str) -> str:
-    """The one example in a language with a word in it."""
-    (code,) = (code for code in re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page) if word in code)
-    assert isinstance(code, str)
-    return code
-
-
-def run(api: Running, *command: str) -> None:
+def run(api: Running, *command: str) -> str:
     environment = os.environ | {"WSE_URL": api.http, "WSE_API_KEY": KEY, "NO_PROXY": "*", "no_proxy": "*"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-def texts(api: Running, worker: Callable[[], None], count: int) -> list[str]:
+def texts(api: Running, worker: Callable[[], object], count: int) -> list[str]:
     """What a subscriber gets while a worker works."""
     peer = api.subscriber("news")
     worker()
     return [peer.receive_json()["p"]["text"] for _ in range(count)]
 
 
-def test_the_shell_publishes(api: Running, page: str) -> None:
+def test_the_shell_publishes(api: Running) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
-    code = block(page, "sh", "curl")
+    code = documents.block("docs/how-to/http-api.md", "curl", "sh")
     assert texts(api, lambda: run(api, "sh", "-c", code), 1) == ["from a shell"]
 
 
-def test_python_publishes_over_one_connection(api: Running, page: str) -> None:
-    code = block(page, "python worker", "http.client")
+def test_python_publishes_over_one_connection(api: Running) -> None:
+    code = documents.block("docs/how-to/http-api.md", "http.client")
     assert texts(api, lambda: run(api, sys.executable, "-c", code), 100) == ["from Python"] * 100
 
 
-def test_node_publishes(api: Running, page: str, tmp_path: Path) -> None:
+def test_node_publishes(api: Running, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no Node")
     program = tmp_path / "publish.mjs"
-    program.write_text(block(page, "js", "fetch"))
+    program.write_text(documents.block("docs/how-to/http-api.md", "fetch", "js"))
     assert texts(api, lambda: run(api, node, str(program)), 100) == ["from Node"] * 100
 
 
-def test_the_first_example_is_a_server_with_a_key(page: str) -> None:
-    code = block(page, "python", "api_key=")
+def test_the_first_example_is_a_server_with_a_key() -> None:
+    code = documents.block("docs/how-to/http-api.md", "api_key=")
     names: dict[str, Any] = {}
     exec(code.replace("server.start()", "").replace("5007", "0"), names)  # noqa: S102 -- our own page
     assert "openssl" in code
     assert names["server"].is_running() is False
+
+
+def test_the_first_request_is_answered_as_the_page_says(api: Running) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl")
+    console = documents.block("docs/how-to/http-api.md", "curl", "console")
+    command, answer = console.removeprefix("$ ").rstrip().rsplit("\n", 1)
+    assert run(api, "sh", "-c", command.replace("http://127.0.0.1:5007", api.http)) == answer
 
 
 def test_the_description_is_valid(description: dict[str, Any]) -> None:
