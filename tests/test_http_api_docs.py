@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from documents import block
 from http_api import KEY, Worker
 from support import Running
 
@@ -38,49 +39,60 @@ def api(server_factory: Factory) -> Running:
     return server_factory(api_key=KEY)
 
 
-def block(page: str, language: str, word: str) -> str:
-    """The one example in a language with a word in it."""
-    (code,) = (code for code in re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page) if word in code)
-    assert isinstance(code, str)
-    return code
-
-
-def run(api: Running, *command: str) -> None:
+def run(api: Running, *command: str) -> str:
     environment = os.environ | {"WSE_URL": api.http, "WSE_API_KEY": KEY, "NO_PROXY": "*", "no_proxy": "*"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-def texts(api: Running, worker: Callable[[], None], count: int) -> list[str]:
+def texts(api: Running, worker: Callable[[], Any], count: int) -> list[str]:
     """What a subscriber gets while a worker works."""
     peer = api.subscriber("news")
     worker()
     return [peer.receive_json()["p"]["text"] for _ in range(count)]
 
 
-def test_the_shell_publishes(api: Running, page: str) -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_a_console_is_answered_what_the_page_says(api: Running) -> None:
+    *command, answer = block("docs/how-to/http-api.md", "curl -s ", "console").splitlines()
+    assert json.loads(typed(api, "\n".join(command))) == json.loads(answer)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_who_comes_from_centrifugo_publishes_as_they_did(api: Running) -> None:
+    command = block("docs/topics/coming-from.md", "Authorization: Bearer", "console")
+    assert json.loads(typed(api, command))["topic"] == "room:1"
+
+
+def typed(api: Running, command: str) -> str:
+    """What a command prints that is typed after `$ `."""
+    return run(api, "sh", "-c", command.removeprefix("$ ").replace("http://127.0.0.1:5007", api.http))
+
+
+def test_the_shell_publishes(api: Running) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
-    code = block(page, "sh", "curl")
+    code = block("docs/how-to/http-api.md", "curl", "sh")
     assert texts(api, lambda: run(api, "sh", "-c", code), 1) == ["from a shell"]
 
 
-def test_python_publishes_over_one_connection(api: Running, page: str) -> None:
-    code = block(page, "python worker", "http.client")
+def test_python_publishes_over_one_connection(api: Running) -> None:
+    code = block("docs/how-to/http-api.md", "http.client")
     assert texts(api, lambda: run(api, sys.executable, "-c", code), 100) == ["from Python"] * 100
 
 
-def test_node_publishes(api: Running, page: str, tmp_path: Path) -> None:
+def test_node_publishes(api: Running, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no Node")
     program = tmp_path / "publish.mjs"
-    program.write_text(block(page, "js", "fetch"))
+    program.write_text(block("docs/how-to/http-api.md", "fetch(", "js"))
     assert texts(api, lambda: run(api, node, str(program)), 100) == ["from Node"] * 100
 
 
-def test_the_first_example_is_a_server_with_a_key(page: str) -> None:
-    code = block(page, "python", "api_key=")
+def test_the_first_example_is_a_server_with_a_key() -> None:
+    code = block("docs/how-to/http-api.md", "api_key=")
     names: dict[str, Any] = {}
     exec(code.replace("server.start()", "").replace("5007", "0"), names)  # noqa: S102 -- our own page
     assert "openssl" in code
