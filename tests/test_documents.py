@@ -36,6 +36,7 @@ NOT_RUN = [
     ("docs/how-to/benchmarks.md", "console", "$ make bench", "it measures for an hour"),
     ("docs/how-to/deployment.md", "nginx", "upstream wse_backend", "it takes an nginx with certificates"),
     ("docs/how-to/deployment.md", "ini", "[Unit]", "it takes a systemd that owns the machine"),
+    ("docs/how-to/http-api.md", "nginx", "location /api/", "it takes an nginx"),
     (
         "docs/how-to/monitoring.md",
         "yaml",

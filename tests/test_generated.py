@@ -16,6 +16,7 @@ GENERATED = [
     "crates/wse-core/src/protocol/codes.rs",
     "crates/wse-py/src/options/generated.rs",
     "docs/reference/codes.md",
+    "docs/reference/http-api.md",
     "docs/reference/options.md",
     "python/wse_client/_version.py",
     "python/wse_client/codes.py",
@@ -34,7 +35,8 @@ def generate(repository: Path, *arguments: str) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def copy(repository: Path, tmp_path: Path) -> Path:
     """The declarations and what is generated from them, in a place where they may be changed."""
-    for path in ["Cargo.toml", "spec/options.toml", "spec/codes.toml", "rustfmt.toml", *GENERATED]:
+    declared = ["Cargo.toml", "spec/options.toml", "spec/codes.toml", "spec/openapi.json"]
+    for path in [*declared, "rustfmt.toml", *GENERATED]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(repository / path, tmp_path / path)
     return tmp_path

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-import documents
+from documents import block
 from http_api import KEY, Worker
 from support import Running
 
@@ -46,22 +46,39 @@ def run(api: Running, *command: str) -> str:
     return done.stdout
 
 
-def texts(api: Running, worker: Callable[[], object], count: int) -> list[str]:
+def texts(api: Running, worker: Callable[[], Any], count: int) -> list[str]:
     """What a subscriber gets while a worker works."""
     peer = api.subscriber("news")
     worker()
     return [peer.receive_json()["p"]["text"] for _ in range(count)]
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_a_console_is_answered_what_the_page_says(api: Running) -> None:
+    *command, answer = block("docs/how-to/http-api.md", "curl -s ", "console").splitlines()
+    assert json.loads(typed(api, "\n".join(command))) == json.loads(answer)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_who_comes_from_centrifugo_publishes_as_they_did(api: Running) -> None:
+    command = block("docs/topics/coming-from.md", "Authorization: Bearer", "console")
+    assert json.loads(typed(api, command))["topic"] == "room:1"
+
+
+def typed(api: Running, command: str) -> str:
+    """What a command prints that is typed after `$ `."""
+    return run(api, "sh", "-c", command.removeprefix("$ ").replace("http://127.0.0.1:5007", api.http))
+
+
 def test_the_shell_publishes(api: Running) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
-    code = documents.block("docs/how-to/http-api.md", "curl", "sh")
+    code = block("docs/how-to/http-api.md", "curl", "sh")
     assert texts(api, lambda: run(api, "sh", "-c", code), 1) == ["from a shell"]
 
 
 def test_python_publishes_over_one_connection(api: Running) -> None:
-    code = documents.block("docs/how-to/http-api.md", "http.client")
+    code = block("docs/how-to/http-api.md", "http.client")
     assert texts(api, lambda: run(api, sys.executable, "-c", code), 100) == ["from Python"] * 100
 
 
@@ -70,24 +87,16 @@ def test_node_publishes(api: Running, tmp_path: Path) -> None:
     if node is None:
         pytest.skip("there is no Node")
     program = tmp_path / "publish.mjs"
-    program.write_text(documents.block("docs/how-to/http-api.md", "fetch", "js"))
+    program.write_text(block("docs/how-to/http-api.md", "fetch(", "js"))
     assert texts(api, lambda: run(api, node, str(program)), 100) == ["from Node"] * 100
 
 
 def test_the_first_example_is_a_server_with_a_key() -> None:
-    code = documents.block("docs/how-to/http-api.md", "api_key=")
+    code = block("docs/how-to/http-api.md", "api_key=")
     names: dict[str, Any] = {}
     exec(code.replace("server.start()", "").replace("5007", "0"), names)  # noqa: S102 -- our own page
     assert "openssl" in code
     assert names["server"].is_running() is False
-
-
-def test_the_first_request_is_answered_as_the_page_says(api: Running) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("there is no curl")
-    console = documents.block("docs/how-to/http-api.md", "curl", "console")
-    command, answer = console.removeprefix("$ ").rstrip().rsplit("\n", 1)
-    assert run(api, "sh", "-c", command.replace("http://127.0.0.1:5007", api.http)) == answer
 
 
 def test_the_description_is_valid(description: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from . import (
     codes_markdown,
     codes_python,
     codes_rust,
+    openapi_markdown,
     options,
     options_markdown,
     options_python,
@@ -33,4 +34,5 @@ def all_files(root: Path) -> dict[str, str]:
         **dict.fromkeys(codes_python.PATHS, python_codes),
         client_version.PATH: client_version.module(root),
         codes_markdown.PATH: codes_markdown.page(table),
+        openapi_markdown.PATH: openapi_markdown.page(root),
     }
