@@ -127,6 +127,9 @@ def text(run: Run, rows: list[Row], about: dict[str, object], notes: list[str]) 
 def notes(run: Run, rows: list[Row]) -> list[str]:
     """Deaths, losses and disturbance, which a number alone would hide."""
     told = []
+    everything = [sample for row in rows for name in row.sides for sample in run.samples(row.name, name)]
+    if disturbed := sum(bool(sample.disturbed) for sample in everything):
+        told.append(f"other processes disturbed {disturbed} of {len(everything)} samples")
     for row in rows:
         for name in row.sides:
             samples = run.samples(row.name, name)
@@ -134,7 +137,6 @@ def notes(run: Run, rows: list[Row]) -> list[str]:
             for sample in samples:
                 words = [f"died: {sample.died}"] if sample.died else []
                 words += sample.problems
-                words += ["disturbed by other processes"] if sample.disturbed else []
                 for word in words:
                     said[word] = said.get(word, 0) + 1
             told += [
