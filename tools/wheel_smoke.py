@@ -24,7 +24,14 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 NEWEST_TO_LOOK_FOR = (3, 20)
-EXPECTED_FILES = ("__init__.py", "_native.abi3.so", "_native.pyi", "py.typed", "demo/page.html")
+EXPECTED_FILES = (
+    "__init__.py",
+    "_native.abi3.so",
+    "_native.pyi",
+    "py.typed",
+    "demo/page.html",
+    "static/wse.js",
+)
 PATIENCE = 10.0
 
 

@@ -24,9 +24,7 @@ export const CLOSES = {
 /** How delays grow with each round of failed attempts, and the longest in ms. */
 export const BACKOFF = { factor: 2, maxMs: 60000 };
 
-const PROTOCOL_ERROR = 1002;
-const ABNORMAL = 1006;
-const TOO_MUCH = 4429;
+const [PROTOCOL_ERROR, ABNORMAL, AUTHENTICATION, TOO_MUCH] = [1002, 1006, 4401, 4429];
 const ELSEWHERE = [4300, 1012]; // closes after which another server is the better choice
 const TOPICS_OF_A_COMMAND = 500;
 const TOPICS_OF_A_PATTERN = 10000; // positions that a pattern remembers; the longest silent are forgotten first
@@ -296,7 +294,8 @@ export class WseClient {
 
   #lost(code, reason, token) {
     const wasOpen = this.state === "open";
-    const error = this.#said ?? new WseError("CLOSED", reason || `the connection ended with ${code}`);
+    const closed = new WseError("CLOSED", reason || `the connection ended with ${code}`);
+    const error = code === AUTHENTICATION ? (this.#said ?? closed) : closed; // an error before it says which it was
     const [reconnect] = CLOSES[code] ?? CLOSES.unknown;
     const isProvided = typeof this.#options.token === "function";
     if (reconnect === "no" || (reconnect === "new token" && !isProvided)) return this.#stop(error, { code });
