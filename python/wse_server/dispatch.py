@@ -57,7 +57,7 @@ class Limits:
     slow_step: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     """One call that is due."""
 
@@ -81,7 +81,7 @@ class Dispatcher:
         self._limits = limits
         self._waiting_calls = waiting
         self.connections: dict[str, Connection] = {}
-        self._feeds: weakref.WeakSet[EventFeed] = weakref.WeakSet()
+        self._feeds: list[weakref.ref[EventFeed]] = []
         self._running = 0
         self._waiting = 0
         # Connections whose next job waits until fewer run.
@@ -122,7 +122,7 @@ class Dispatcher:
         events = self._engine.drain_inbound(_PORTION, 0)
         handlers = self._registry.events
         connections = self.connections
-        feeds = list(self._feeds)
+        feeds = self._listening() if self._feeds else []
         for kind, conn_id, data in events:
             connection = connections.get(conn_id)
             if kind == "msg" and connection is not None:
@@ -186,15 +186,22 @@ class Dispatcher:
     def feed(self) -> EventFeed:
         """A new iterator over what happens from now on."""
         feed = EventFeed(self._resume)
-        self._feeds.add(feed)
-        # One that is dropped while it is full must not hold the others back for ever.
-        weakref.finalize(feed, self._resume)
+        self._feeds.append(weakref.ref(feed, self._drop))
         return feed
+
+    def _drop(self, gone: weakref.ref[EventFeed]) -> None:
+        self._feeds.remove(gone)
+        # One that is dropped while it is full must not hold the others back for ever.
+        self._resume()
+
+    def _listening(self) -> list[EventFeed]:
+        feeds = (feed() for feed in self._feeds)
+        return [feed for feed in feeds if feed is not None]
 
     def _resume(self) -> None:
         if self._reads or self._loop.is_closed() or not self._engine.is_running():
             return
-        if self._waiting < _MAX_WAITING // 2 and not any(feed.is_full for feed in self._feeds):
+        if self._waiting < _MAX_WAITING // 2 and not any(feed.is_full for feed in self._listening()):
             self._set_reading(True)
 
     # ---- The handlers' side ----
@@ -374,7 +381,7 @@ class Dispatcher:
             self._take()
             await asyncio.sleep(0)
         self._set_reading(False)
-        for feed in list(self._feeds):
+        for feed in self._listening():
             feed.end()
         try:
             async with asyncio.timeout(patience):
