@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -19,6 +20,13 @@ MEANT = ("a status of 401", "/favicon.ico")
 """What the console may complain of: the answer to who is not logged in, and a page without an icon."""
 Visit = Callable[[str], Tab]
 """Opens a page in a tab of its own."""
+
+
+def address(line: str) -> str:
+    """The address in a line, behind which a line of the log may have slipped in before its end."""
+    found = re.search(r"http://\w+:\d+/", line)
+    assert found, line
+    return found[0]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from browser import Tab
-from examples.conftest import Begin, Visit
+from examples.conftest import Begin, Visit, address
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def kill(tab: Tab, number: int) -> None:
 
 def test_killing_the_node_that_serves_the_page_loses_nothing(begin: Begin, visit: Visit) -> None:
     demo = begin("cluster_demo", "--away", 3, "--rate", 40)
-    tab = visit(demo.wait_for_line("node 1 is up").split()[-1])
+    tab = visit(address(demo.wait_for_line("node 1 is up")))
     demo.wait_for_line("Open any of the pages")
     tab.wait_for_more("#messages", 20)
     tab.pictures("cluster")
@@ -48,7 +48,7 @@ def test_killing_the_node_that_serves_the_page_loses_nothing(begin: Begin, visit
 
 def test_a_node_that_does_not_serve_the_page_may_die_too(begin: Begin, visit: Visit) -> None:
     demo = begin("cluster_demo", "--away", 2, "--rate", 40)
-    tab = visit(demo.wait_for_line("node 2 is up").split()[-1])
+    tab = visit(address(demo.wait_for_line("node 2 is up")))
     tab.wait_for_more("#messages", 20)
     kill(tab, 3)
     demo.wait_for_line("node 3 is gone (-9)")

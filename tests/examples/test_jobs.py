@@ -13,24 +13,11 @@ import pytest
 
 import support
 from browser import Tab
-from examples.conftest import Begin, Visit
+from examples.conftest import Begin, Visit, address
 from support import Program
 from wse_client import SyncClient
-from wse_server import RustWSEServer
 
 KEY = "0123456789abcdef0123456789abcdef"
-
-
-def has_api() -> bool:
-    """Whether this build of the engine has the HTTP API."""
-    try:
-        RustWSEServer("127.0.0.1", 0, api_key=KEY)
-    except NotImplementedError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not has_api(), reason="this build has no HTTP API")
 
 
 @pytest.fixture
@@ -92,7 +79,7 @@ def test_a_wrong_key_is_told_and_the_work_is_done(repository: Path, monkeypatch:
 def test_the_page_shows_jobs_as_they_go(
     begin: Begin, visit: Visit, server: Program, repository: Path
 ) -> None:
-    tab = visit(server.wait_for_line("http://"))
+    tab = visit(address(server.wait_for_line("http://")))
     tab.wait(lambda page: page.text("#state") == "live", "connected")
     tab.picture("jobs-none")
     run(repository, "worker.py", "Write the letters", "--steps", "4", "--seconds", "0.01")

@@ -6,7 +6,7 @@ import pytest
 
 import support
 from browser import Tab
-from examples.conftest import Begin, Visit
+from examples.conftest import Begin, Visit, address
 from wse_client import SubscriptionError, SyncClient
 
 
@@ -25,7 +25,7 @@ def test_a_client_hears_each_change_of_an_instrument(begin: Begin, free_port: in
 def test_the_table_goes_on_after_a_cut_and_misses_nothing(begin: Begin, visit: Visit, free_port: int) -> None:
     program = begin("prices/main.py", "--port", free_port, "--rate", 200)
     program.wait_for_port(free_port)
-    tab = visit(program.wait_for_line("http://"))
+    tab = visit(address(program.wait_for_line("http://")))
     tab.wait(lambda page: len(page.all("#prices tr")) == 100, "a hundred instruments")
     tab.wait_for_more("#changes", 50)
     tab.click("#cut")
