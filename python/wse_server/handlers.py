@@ -91,6 +91,13 @@ class Parameters:
             if parameter.default is inspect.Parameter.empty:
                 raise self.error(parameter.name, f"would get no value; it is called with {takes}")
 
+    def converter_of(self, field: str, kind: object) -> Validator | None:
+        """What makes a value of this type of a part of a topic."""
+        try:
+            return validator(kind, strict=False)
+        except TypeError as error:
+            raise self.error(field, f"is no type for a part of a topic: {error}") from error
+
     def validator_of(self, parameter: inspect.Parameter) -> Validator | None:
         """What checks payloads for one of them."""
         try:
@@ -117,7 +124,7 @@ def read_parameters(function: Function, label: str) -> Parameters:
     except (TypeError, ValueError) as error:
         raise TypeError(f"{label}: {name}() does not tell its parameters") from error
     try:
-        hints = typing.get_type_hints(called)
+        hints = typing.get_type_hints(called, include_extras=True)
     except (NameError, TypeError, AttributeError) as error:
         raise TypeError(f"{label}: {name}() has an annotation that can't be read: {error}") from error
     out = Parameters(label, name, inspect.iscoroutinefunction(called), [], [], hints)

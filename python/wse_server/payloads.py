@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -81,22 +81,25 @@ def _is_model(kind: object) -> bool:
 # ---- In ----
 
 
-def validator(annotation: Any) -> Validator | None:
+def validator(annotation: Any, *, strict: bool = True) -> Validator | None:
     """What checks payloads for a handler whose parameter is annotated so; None lets everything through.
 
+    Args:
+        annotation: The type, with constraints in `Annotated` if it has any.
+        strict: Whether a text is never taken for a number.
+
     Raises:
-        TypeError: Nothing that a client sends can be of this type.
+        TypeError: Nothing that a client sends can be of this type, or its constraints are of no known kind.
     """
     if annotation in (inspect.Parameter.empty, Any, object):
         return None
-    if annotation is dict or typing.get_origin(annotation) in (Mapping, dict):
-        if typing.get_args(annotation) in ((), (str, Any), (str, object)):
-            return _check_object
-    elif annotation is Mapping:
+    if annotation is Mapping or annotation is dict:
         return _check_object
-    if _mentions_model(annotation):
+    if typing.get_origin(annotation) in (Mapping, dict) and typing.get_args(annotation) == (str, Any):
+        return _check_object
+    if _is_for_pydantic(annotation):
         return _by_pydantic(annotation)
-    return _by_msgspec(annotation)
+    return _by_msgspec(annotation, strict)
 
 
 def _check_object(payload: Any) -> Any:
@@ -110,7 +113,7 @@ def _json_name(value: object) -> str:
     return names.get(type(value), "null")
 
 
-def _by_msgspec(annotation: Any) -> Validator:
+def _by_msgspec(annotation: Any, strict: bool) -> Validator:
     try:
         found = msgspec.inspect.type_info(annotation)
     except (TypeError, NameError) as error:
@@ -123,7 +126,7 @@ def _by_msgspec(annotation: Any) -> Validator:
 
     def check(payload: Any) -> Any:
         try:
-            return msgspec.convert(payload, annotation)
+            return msgspec.convert(payload, annotation, strict=strict)
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at `$")
             raise InvalidPayloadError("p" + path.rstrip("`"), reason) from error
@@ -146,8 +149,19 @@ def _by_pydantic(annotation: Any) -> Validator:
     return check
 
 
-def _mentions_model(annotation: Any) -> bool:
-    """Whether a pydantic model is in it, at any depth but in the fields of other classes."""
+def _is_for_pydantic(annotation: Any) -> bool:
+    """Whether a pydantic model, or a constraint of pydantic's, is in it; not in the fields of other classes.
+
+    Raises:
+        TypeError: It has a constraint that nobody here would check.
+    """
+    if typing.get_origin(annotation) is Annotated:
+        kind, *constraints = typing.get_args(annotation)
+        if all(isinstance(it, msgspec.Meta | str) for it in constraints):
+            return _is_for_pydantic(kind)
+        if "pydantic" not in sys.modules:
+            raise TypeError(f"{annotation!r} has constraints that are neither msgspec's nor pydantic's")
+        return True
     if _is_model(annotation):
         return not dataclasses.is_dataclass(annotation) or "pydantic" in sys.modules
-    return any(_mentions_model(part) for part in typing.get_args(annotation))
+    return any(_is_for_pydantic(part) for part in typing.get_args(annotation))

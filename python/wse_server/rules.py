@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import msgspec
-
 from wse_server.handlers import Function, read_parameters
+from wse_server.payloads import InvalidPayloadError, Validator
 
 __all__ = ["Action", "Rule", "Template"]
 
@@ -79,8 +78,8 @@ class Rule:
     label: str
     is_async: bool
     actions: tuple[Action, ...]
-    types: Mapping[str, Any]
-    """The declared types of the fields that have one beside str."""
+    types: Mapping[str, Validator | None]
+    """What makes the declared types of the fields, for those that have one beside str."""
     takes_action: bool
 
     @classmethod
@@ -109,9 +108,8 @@ class Rule:
         types = {}
         for field in parsed.fields:
             kind = parameters.hints.get(field, str)
-            if kind not in (str, Any, object):
-                _check_kind(kind, field, parameters.error)
-                types[field] = kind
+            if kind is not str:
+                types[field] = parameters.converter_of(field, kind)
         takes_action = any(parameter.name == "action" for parameter in named)
         return cls(parsed, function, label, parameters.is_async, actions, types, takes_action)
 
@@ -122,20 +120,13 @@ class Rule:
         fields: dict[str, Any] | None = self.template.match(topic)
         if fields is None:
             return None
-        for name, kind in self.types.items():
+        for name, convert in self.types.items():
+            if convert is None:
+                continue
             try:
-                fields[name] = msgspec.convert(fields[name], kind, strict=False)
-            except msgspec.ValidationError:
+                fields[name] = convert(fields[name])
+            except InvalidPayloadError:
                 return None
         if self.takes_action:
             fields["action"] = action
         return fields
-
-
-def _check_kind(kind: object, field: str, error: Callable[[str, str], TypeError]) -> None:
-    try:
-        found = msgspec.inspect.type_info(kind)
-    except (TypeError, NameError) as problem:
-        raise error(field, f"has no type that a part of a topic can have: {problem}") from problem
-    if isinstance(found, msgspec.inspect.CustomType):
-        raise error(field, f"is declared as {kind!r}, which a part of a topic can't become")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -114,6 +114,9 @@ def test_a_payload_is_what_its_handler_declares(annotation: Any, payload: object
         (Model, {"room": "a", "parts": [1, "x"]}, "p.parts[1]", "valid integer"),
         (Model, {"room": "a", "count": -1}, "p.count", "greater than or equal to 0"),
         (dict, "text", "p", "expected an object, got a text"),
+        (Annotated[int, msgspec.Meta(ge=3)], 2, "p", "Expected `int` >= 3"),
+        (Annotated[str, pydantic.StringConstraints(max_length=3)], "long", "p", "at most 3 characters"),
+        (list[Annotated[int, pydantic.Field(ge=3)]], [3, 2], "p[1]", "greater than or equal to 3"),
         (dict[str, int], {"a": "x"}, "p[...]", "Expected `int`"),
     ],
 )

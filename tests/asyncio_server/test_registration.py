@@ -139,7 +139,7 @@ def test_a_rule_takes_the_fields_of_its_template() -> None:
         server.authorize("{room}")(without)
     with pytest.raises(TypeError, match="parameter 'other' would get no value"):
         server.authorize("{room}")(other)
-    with pytest.raises(TypeError, match=r"parameter 'room' is declared as .*Opaque"):
+    with pytest.raises(TypeError, match=r"parameter 'room' is no type for a part of a topic: .*Opaque"):
         server.authorize("{room}")(wrong)
     with pytest.raises(ValueError, match=re.escape("actions has 'write'; allowed: 'subscribe', 'publish'")):
         server.authorize("{room}", actions=("write",))(lambda connection, room: True)  # type: ignore[arg-type]

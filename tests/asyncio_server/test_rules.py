@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
+import pydantic
 import pytest
 
 from asyncio_server.talk import Talker, one_client, play, until
@@ -75,6 +77,33 @@ def test_a_topic_is_had_if_a_rule_allows_it() -> None:
             for refused in ("room:5", f"user:{seven}:mail", "other"):
                 assert (await publish(client, refused))["p"]["code"] == "NOT_ALLOWED"
             assert (await publish(client, "room:0"))["p"]["message"] == "room 0 is closed"
+
+    play(story())
+
+
+def test_the_constraints_of_a_field_hold() -> None:
+    server = new()
+
+    @server.authorize("one:{room}")
+    def one(
+        connection: Connection, room: Annotated[str, pydantic.StringConstraints(pattern="^[a-z]+$")]
+    ) -> bool:
+        return True
+
+    @server.authorize("two:{room}")
+    def two(connection: Connection, room: Annotated[int, msgspec.Meta(ge=1, le=9)]) -> bool:
+        return isinstance(room, int)
+
+    @server.authorize("three:{room}")
+    def three(connection: Connection, room: Annotated[int, pydantic.Field(gt=3)]) -> bool:
+        return isinstance(room, int)
+
+    async def story() -> None:
+        async with one_client(server) as client:
+            answer = await client.subscribe(
+                "one:a", "one:NO", "two:9", "two:10", "two:x", "three:4", "three:3"
+            )
+            assert answer["success_topics"] == ["one:a", "two:9", "three:4"]
 
     play(story())
 
