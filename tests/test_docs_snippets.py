@@ -143,7 +143,7 @@ def test_what_the_first_program_is_told_by_hand_is_what_it_answers(tmp_path: Pat
     ).splitlines()
     assert program.endswith("/python chat.py")
     (tmp_path / "chat.py").write_text(
-        block("docs/tutorial/getting-started.md", "server.drain_inbound(").replace("5007", str(free_port))
+        block("docs/tutorial/getting-started.md", "server.run(").replace("5007", str(free_port))
     )
     with support.Program(tmp_path / "chat.py") as chat:
         chat.wait_for_port(free_port)

@@ -13,7 +13,7 @@ from documents import block
 
 @pytest.fixture
 def example() -> str:
-    return block("README.md", "server.drain_inbound(")
+    return block("README.md", "server.run(")
 
 
 def test_the_example_runs_and_does_what_it_says(example: str, tmp_path: Path, free_port: int) -> None:
@@ -23,7 +23,7 @@ def test_the_example_runs_and_does_what_it_says(example: str, tmp_path: Path, fr
         chat.wait_for_port(free_port)
         peer = support.Peer(support.dial(f"ws://127.0.0.1:{free_port}/wse"), "")
         peer.send({"t": "say", "p": "hello"})
-        assert peer.receive() == '{"c":"U","t": "said", "p": "hello"}'
+        assert peer.receive() == '{"c":"U","t":"said","p":"hello"}'
         assert chat.stop() == 0, chat.output
         assert peer.close_code() == 1012
     assert "Traceback" not in chat.output
@@ -32,7 +32,7 @@ def test_the_example_runs_and_does_what_it_says(example: str, tmp_path: Path, fr
 def test_the_example_is_twenty_lines_and_the_same_everywhere(example: str, repository: Path) -> None:
     assert len(example.splitlines()) <= 20
     assert example == (repository / "examples" / "chat.py").read_text()
-    assert example == block("docs/tutorial/getting-started.md", "server.drain_inbound(")
+    assert example == block("docs/tutorial/getting-started.md", "server.run(")
 
 
 def test_both_commands_are_on_the_first_screen(repository: Path) -> None:
