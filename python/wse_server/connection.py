@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from wse_server.waiting import Waiting
 
 __all__ = ["Connection"]
+
+_LOGGER = logging.getLogger("wse_server")
 
 
 class Connection:
@@ -217,7 +220,11 @@ def refuse(connection: Connection, code: str, message: str, **more: object) -> N
     error: dict[str, Any] = {"c": "WSE", "t": "error", "p": told}
     if isinstance(cid, str):
         error["cid"] = cid
-    connection._engine.send_event(connection._id, error)
+    try:
+        connection._engine.send_event(connection._id, error)
+    except (TypeError, ValueError) as problem:
+        # The words of a refusal are the program's: what is wrong with them must not harm anybody else.
+        _LOGGER.error("an error for %r could not be told: %s", connection, problem)
 
 
 def answer(connection: Connection, event: str, value: object, cid: object) -> None:

@@ -32,6 +32,8 @@ _LOGGER = logging.getLogger("wse_server")
 _PORTION = 256
 # Messages that wait for handlers, of all connections together; beyond it none is taken from the engine.
 _MAX_WAITING = 65_536
+# Seconds that handlers have to tidy up when they are cancelled.
+_CANCELLED_SECONDS = 5.0
 
 _FEED_KINDS: dict[str, EventKind] = {"msg": "message", "raw": "text", "bin": "binary"}
 
@@ -191,8 +193,10 @@ class Dispatcher:
 
     def _drop(self, gone: weakref.ref[EventFeed]) -> None:
         self._feeds.remove(gone)
-        # One that is dropped while it is full must not hold the others back for ever.
-        self._resume()
+        # One that is dropped while it is full must not hold the others back for ever. Whatever thread
+        # collects garbage may have come upon it.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resume)
 
     def _listening(self) -> list[EventFeed]:
         feeds = (feed() for feed in self._feeds)
@@ -401,11 +405,17 @@ class Dispatcher:
         for connection in self.connections.values():
             connection._jobs.clear()
         self._line.clear()
+        # A task that is cancelled before its first step would not tell its end.
+        await asyncio.sleep(0)
         tasks = list(self._tasks())
         _LOGGER.warning("the server has stopped and %d handlers still run: they are cancelled", len(tasks))
         for task in tasks:
             task.cancel()
-        await self._until_idle()
+        try:
+            async with asyncio.timeout(_CANCELLED_SECONDS):
+                await self._until_idle()
+        except TimeoutError:
+            _LOGGER.error("%d handlers do not let themselves be cancelled: they go on", self._running)
 
     def _tasks(self) -> Iterable[asyncio.Task[None]]:
         ordered = (connection._task for connection in self.connections.values())

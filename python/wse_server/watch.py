@@ -15,6 +15,8 @@ _LOGGER = logging.getLogger("wse_server")
 
 # For how long the loop is looked at after something has happened. An idle one is left alone.
 _AWAKE_SECONDS = 2.0
+# Of a loop that is blocked again and again the log tells so often.
+_BETWEEN_SECONDS = 5.0
 
 
 class LoopWatch:
@@ -34,6 +36,8 @@ class LoopWatch:
         self._awake = False
         self._until = 0.0
         self._ended = False
+        self._told_at = -_BETWEEN_SECONDS
+        self._untold = 0
         threading.Thread(target=self._watch, name="wse-watch", daemon=True).start()
 
     def work(self) -> None:
@@ -72,11 +76,20 @@ class LoopWatch:
             return
         if self._beat.wait(self._limit):
             return
-        where = self._where()
-        _LOGGER.warning("the event loop is blocked, since %.2f s: %s", time.monotonic() - began, where)
+        where, tells = self._where(), began >= self._told_at + _BETWEEN_SECONDS
+        if tells:
+            more = f" ({self._untold} times more, in between)" if self._untold else ""
+            self._told_at, self._untold = time.monotonic(), 0
+            _LOGGER.warning(
+                "the event loop is blocked, since %.2f s%s: %s", self._told_at - began, more, where
+            )
+        else:
+            self._untold += 1
         self._beat.wait()
         if not self._ended:
-            _LOGGER.warning("the event loop was blocked for %.2f s: %s", time.monotonic() - began, where)
+            seconds = time.monotonic() - began
+            if tells:
+                _LOGGER.warning("the event loop was blocked for %.2f s: %s", seconds, where)
             self._until = max(self._until, time.monotonic() + _AWAKE_SECONDS)
 
     def _where(self) -> str:

@@ -205,13 +205,15 @@ def test_a_handler_that_blocks_the_loop_is_in_the_log_while_it_does_and_after() 
 
     async def story() -> None:
         async with one_client(server) as client:
+            # Of the second time nothing is told so soon.
+            await client.say("block")
             await client.say("block")
             await client.say("nobody handles it")
             await client.hear_error()
 
     with LogLines() as log:
         play(story())
-        (during,) = log.wait("the event loop is blocked")
+        (during,) = log.wait("the event loop is blocked, since")
         (after,) = log.wait("the event loop was blocked")
     found = re.search(r"blocked for (\d\.\d\d) s: .*test_flow.py:\d+ in block$", after.getMessage())
     assert found is not None

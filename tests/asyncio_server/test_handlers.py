@@ -244,6 +244,33 @@ def test_what_nobody_handles_is_an_invalid_action(sent: str | bytes, message: st
     assert message in error["message"]
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_refusal_that_cannot_be_told_harms_nobody_else(is_async: bool) -> None:
+    server = new()
+
+    def refuses(connection: Connection) -> None:
+        raise Refusal("\ud800")
+
+    async def refuses_later(connection: Connection) -> None:
+        refuses(connection)
+
+    server.on("bad")(refuses_later if is_async else refuses)
+
+    @server.on("good")
+    def good(connection: Connection) -> int:
+        return 1
+
+    async def story() -> None:
+        async with one_client(server) as client:
+            for _ in range(3):
+                await client.say("bad")
+            assert (await client.ask("good"))["p"] == 1
+
+    with LogLines() as log:
+        play(story())
+        log.wait("could not be told", count=3)
+
+
 def test_text_and_bytes_have_handlers_of_their_own() -> None:
     server = new()
     got: list[object] = []

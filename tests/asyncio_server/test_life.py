@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -18,7 +19,7 @@ from starlette.applications import Starlette
 from asyncio_server.talk import dial, one_client, play, until
 from loglines import LogLines
 from support import PATIENCE, Program
-from wse_server import Connection, Server
+from wse_server import Connection, Server, dispatch
 
 
 def new(**options: Any) -> Server:
@@ -130,6 +131,31 @@ def test_handlers_that_take_too_long_are_cancelled_and_counted() -> None:
         play(story())
         log.wait("the server has stopped and 3 handlers still run")
     assert ended == [1, 1, 1]
+
+
+def test_a_handler_that_does_not_let_itself_be_cancelled_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "_CANCELLED_SECONDS", 0.1)
+    server, entered, gate = new(stop_timeout=0.05), asyncio.Event(), asyncio.Event()
+
+    @server.on("it")
+    async def it(connection: Connection) -> None:
+        entered.set()
+        while not gate.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    async def story() -> None:
+        async with one_client(server) as client:
+            await client.say("it")
+            await entered.wait()
+        gate.set()
+        await asyncio.sleep(0.01)
+
+    with LogLines() as log:
+        play(story())
+        log.wait("1 handlers do not let themselves be cancelled")
 
 
 def test_a_drain_sends_clients_away_and_the_loop_goes_on() -> None:
