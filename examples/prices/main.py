@@ -45,8 +45,8 @@ class Market:
         return price
 
 
-def make(port: int, market: Market) -> Server:
-    """Makes the server."""
+def make(port: int, market: Market, rate: float) -> Server:
+    """Makes the server, which publishes `rate` changes a second."""
     server = Server(
         "127.0.0.1",
         port,
@@ -73,25 +73,14 @@ def make(port: int, market: Market) -> Server:
         """So that the page can show what comes after it."""
         await connection.close(1012, "cut, as you asked")
 
+    @server.background
+    async def tick() -> None:
+        while True:
+            price = market.move()
+            await server.publish(f"price:{price.symbol}", price, event="price")
+            await asyncio.sleep(1 / rate)
+
     return server
-
-
-async def tick(server: Server, market: Market, rate: float) -> None:
-    """Moves prices and publishes them, `rate` in a second."""
-    while True:
-        price = market.move()
-        await server.publish(f"price:{price.symbol}", price, event="price")
-        await asyncio.sleep(1 / rate)
-
-
-async def run(port: int, rate: float, seed: int | None) -> None:
-    """Serves until Ctrl-C or SIGTERM."""
-    market = Market(seed)
-    server = make(port, market)
-    print(f"http://localhost:{port}/", flush=True)
-    ticking = asyncio.create_task(tick(server, market, rate))
-    await server.serve(drain_timeout=2.0)
-    ticking.cancel()
 
 
 def main() -> None:
@@ -101,7 +90,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="changes a second (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=None, help="the same prices each time")
     options = parser.parse_args()
-    asyncio.run(run(options.port, options.rate, options.seed))
+    server = make(options.port, Market(options.seed), options.rate)
+    print(f"http://localhost:{options.port}/", flush=True)
+    server.run(drain_timeout=2.0)
 
 
 if __name__ == "__main__":

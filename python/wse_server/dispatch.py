@@ -17,7 +17,7 @@ from wse_server._native import RustWSEServer
 from wse_server.codes import ErrorCode
 from wse_server.connection import Connection, answer, refuse
 from wse_server.feed import EventFeed, EventKind, ServerEvent
-from wse_server.handlers import Handler
+from wse_server.handlers import Function, Handler
 from wse_server.payloads import InvalidPayloadError
 from wse_server.refusal import Refusal
 from wse_server.rules import Action, Rule
@@ -48,6 +48,7 @@ class Registry:
     text: Handler | None = None
     binary: Handler | None = None
     rules: list[Rule] = field(default_factory=list)
+    background: list[Function] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 from wse_server._native import Position, RustWSEServer
 from wse_server._typing import override
+from wse_server.background import Background, check_background
 from wse_server.connection import Connection
 from wse_server.dispatch import Dispatcher, Limits, Registry
 from wse_server.feed import EventFeed
@@ -91,6 +92,7 @@ class Server:
         self._registry = Registry()
         self._waiting = Waiting()
         self._dispatcher: Dispatcher | None = None
+        self._background: Background | None = None
 
     # ---- What is registered ----
 
@@ -221,6 +223,22 @@ class Server:
 
         return register
 
+    def background(self, function: F) -> F:
+        """Registers an `async` function without parameters that runs while the server does.
+
+        It begins when the port is open, and is cancelled when the server stops, after the handlers have
+        ended. If it raises the log has the traceback and the server goes on without it; if it returns that
+        is all.
+
+        Raises:
+            TypeError: It is not `async`, or has a parameter.
+            RuntimeError: The server runs.
+        """
+        self._check_stopped("background")
+        check_background(function)
+        self._registry.background.append(function)
+        return function
+
     def _check_stopped(self, what: str) -> None:
         if self._dispatcher is not None:
             raise RuntimeError(f"{what} comes before the server is started")
@@ -263,6 +281,7 @@ class Server:
             await dispatcher.finish(0)
             raise
         dispatcher.begin()
+        self._background = Background(self._registry.background)
 
     def _join(self, cluster: ClusterOptions) -> None:
         self._engine.connect_cluster(**cluster)
@@ -279,6 +298,9 @@ class Server:
         if self._dispatcher is dispatcher:
             self._dispatcher = None
             await dispatcher.finish(self._stop_timeout)
+            if self._background is not None:
+                await self._background.end(self._stop_timeout)
+                self._background = None
             self._waiting.close()
             self._waiting.in_cluster = False
 

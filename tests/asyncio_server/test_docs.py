@@ -86,6 +86,17 @@ def test_everything_that_happens_is_printed(start: Start, free_port: int) -> Non
     assert kinds == ["connect", "message", "disconnect"]
 
 
+def test_the_time_is_told_in_the_background(start: Start, free_port: int) -> None:
+    start(block("docs/how-to/asyncio.md", "@server.background"))
+    peer = client(free_port)
+    peer.send({"t": "subscription_update", "p": {"action": "subscribe", "topics": ["time"]}})
+    assert peer.receive_json()["p"]["success_topics"] == ["time"]
+    tick = peer.receive_json()
+    assert tick["t"] == "tick"
+    assert isinstance(tick["p"], float)
+    peer.close()
+
+
 def test_a_program_of_the_engine_decides_about_topics(start: Start, free_port: int) -> None:
     start(block("docs/how-to/events.md", "authorize=True"))
     peer = client(free_port)

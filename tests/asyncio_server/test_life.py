@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import signal
 import socket
@@ -156,6 +157,42 @@ def test_a_handler_that_does_not_let_itself_be_cancelled_holds_up_nobody(
     with LogLines() as log:
         play(story())
         log.wait("1 handlers do not let themselves be cancelled")
+
+
+def test_what_runs_in_the_background_begins_and_ends_with_the_server() -> None:
+    server, told = new(client_subscriptions=True, recovery_enabled=True), []
+
+    @server.background
+    async def tick() -> None:
+        told.append("begin")
+        try:
+            for number in itertools.count():
+                await server.publish("ticks", number)
+                await asyncio.sleep(0.001)
+        finally:
+            told.append("end")
+
+    @server.background
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("in the background")
+
+    @server.background
+    async def is_done() -> None:
+        told.append("done")
+
+    async def story() -> None:
+        for _ in range(2):
+            async with one_client(server) as client:
+                await client.subscribe("ticks")
+                first = (await client.hear("message"))["p"]
+                assert (await client.hear("message"))["p"] == first + 1
+        assert told == ["begin", "done", "end"] * 2
+
+    with LogLines() as log:
+        play(story())
+        assert len(log.wait("fails, in the background, failed", count=2)) == 2
+    assert "LookupError: in the background" in log.text
 
 
 def test_a_drain_sends_clients_away_and_the_loop_goes_on() -> None:

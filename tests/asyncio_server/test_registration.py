@@ -65,6 +65,16 @@ def test_those_of_connections_take_the_connection_alone(register: Callable[[Serv
         register(new(), two)
 
 
+def test_what_runs_in_the_background_is_async_and_takes_nothing() -> None:
+    async def takes(room: str) -> None: ...
+
+    with pytest.raises(TypeError, match=r"background: .*takes\(\) parameter 'room' would get no value"):
+        new().background(takes)
+    with pytest.raises(TypeError, match=r"background: .*lambda.*\(\) is not async"):
+        new().background(lambda: None)
+    assert new().background(nothing) is nothing
+
+
 def test_what_has_defaults_is_left_alone() -> None:
     server = new()
 
