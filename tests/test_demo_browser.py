@@ -5,25 +5,21 @@ Screenshots are left in `build/screenshots/` for people to look at.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+import browser
 import support
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="no Chromium with its driver (Debian: apt-get install chromium-driver)",
+        not (browser.CHROMIUM and browser.DRIVER),
+        reason=browser.MISSING,
     ),
 ]
 
@@ -54,32 +50,16 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A headless Chromium that talks to nobody but the page."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (
-        "--headless",
-        "--no-sandbox",  # CI runs as root
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1100,760",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver = browser.start(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 
 
-def open_demo(browser: webdriver.Chrome, demo: support.Program) -> Page:
-    browser.get(demo.wait_for_line("  page").split()[-1])
-    return Page(browser)
+def open_demo(chromium: webdriver.Chrome, demo: support.Program) -> Page:
+    chromium.get(demo.wait_for_line("  page").split()[-1])
+    return Page(chromium)
 
 
 @pytest.fixture
@@ -90,9 +70,9 @@ def demo(free_port: int) -> Iterator[support.Program]:
 
 
 def test_the_page_shows_messages_rate_and_latency(
-    browser: webdriver.Chrome, demo: support.Program, repository: Path
+    chromium: webdriver.Chrome, demo: support.Program, repository: Path
 ) -> None:
-    page = open_demo(browser, demo)
+    page = open_demo(chromium, demo)
     support.wait_until(lambda: page.number("messages") >= 40, "40 messages", timeout=30)
     support.wait_until(lambda: 10 <= page.number("rate") <= 30, "a rate near 20 a second", timeout=30)
     support.wait_until(lambda: page.text("latency").endswith(" ms"), "a latency")
@@ -104,9 +84,9 @@ def test_the_page_shows_messages_rate_and_latency(
 
 
 def test_a_faster_ticker_is_shown_without_a_miss(
-    browser: webdriver.Chrome, demo: support.Program, repository: Path
+    chromium: webdriver.Chrome, demo: support.Program, repository: Path
 ) -> None:
-    page = open_demo(browser, demo)
+    page = open_demo(chromium, demo)
     support.wait_until(lambda: page.number("messages") > 0, "a first message", timeout=30)
     page.click("200")
     support.wait_until(lambda: page.number("rate") >= 100, "a rate near 200 a second", timeout=30)
@@ -114,22 +94,22 @@ def test_a_faster_ticker_is_shown_without_a_miss(
     page.save(repository / "build/screenshots/demo-200.png")
 
 
-def test_the_page_says_when_the_server_has_gone(browser: webdriver.Chrome, demo: support.Program) -> None:
-    page = open_demo(browser, demo)
+def test_the_page_says_when_the_server_has_gone(chromium: webdriver.Chrome, demo: support.Program) -> None:
+    page = open_demo(chromium, demo)
     support.wait_until(lambda: page.number("messages") > 0, "a first message", timeout=30)
     assert demo.stop() == 0
     support.wait_until(lambda: page.text("state").startswith("disconnected (1012)"), "a word on the stop")
 
 
 def test_with_auth_the_printed_address_enters_and_a_bare_one_does_not(
-    browser: webdriver.Chrome, free_port: int, repository: Path
+    chromium: webdriver.Chrome, free_port: int, repository: Path
 ) -> None:
     with support.Program("-m", "wse_server.demo", "--auth", "--port", str(free_port)) as demo:
-        page = open_demo(browser, demo)
+        page = open_demo(chromium, demo)
         support.wait_until(lambda: page.number("messages") > 0, "a message with the token", timeout=30)
 
         # Another fragment alone would not load the page again.
-        browser.get("about:blank")
-        browser.get(f"http://localhost:{free_port}/")
+        chromium.get("about:blank")
+        chromium.get(f"http://localhost:{free_port}/")
         support.wait_until(lambda: page.text("state").startswith("AUTH_REQUIRED"), "a refusal", timeout=30)
         page.save(repository / "build/screenshots/demo-refused.png")
