@@ -40,6 +40,10 @@ def make(port: int, api_key: str) -> RustWSEServer:
 
 def main() -> None:
     """Reads the command line and serves until Ctrl-C or SIGTERM."""
+    # First of all: a Ctrl-C in the middle of an import can get lost.
+    ended = threading.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: ended.set())
     parser = argparse.ArgumentParser(description="Shows the progress of jobs.")
     parser.add_argument("--port", type=int, default=5007, help="default: %(default)s")
     options = parser.parse_args()
@@ -48,9 +52,6 @@ def main() -> None:
         api_key = secrets.token_hex(32)
         print(f"export WSE_API_KEY={api_key}")
 
-    ended = threading.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: ended.set())
     server = make(options.port, api_key)
     server.start()
     print(f"http://localhost:{options.port}/", flush=True)
