@@ -454,8 +454,8 @@ def test_every_count_goes_up_by_what_happened(server_factory: Factory) -> None:
     for peer, count in zip(peers, (11, 10, 10), strict=True):
         for _ in range(count):
             peer.receive()
-    # A client's frame of 100 bytes has 6 around it; a server's of 1000 has 4. What is written is counted after
-    # that, when the client may have read it already.
+    # A client's frame of 100 bytes has 6 around it; a server's of 1000 has 4. What is written is counted
+    # after that, when the client may have read it already.
     sent = before["bytes_sent"] + 31 * 1004
     wait_until(lambda: server.health_snapshot()["bytes_sent"] >= sent, "all is counted")
     after = server.health_snapshot()
