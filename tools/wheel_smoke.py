@@ -3,8 +3,8 @@
     python tools/wheel_smoke.py build/wheels          every interpreter
     python tools/wheel_smoke.py --inside VERSION      what runs in each of those environments
 
-The client inside is a plain socket, so that an environment holds the wheel and nothing else: what the wheel
-forgot to bring is missed here.
+The client inside is a plain socket, so that an environment holds the wheel and what that asks for, and
+nothing else: what it forgot to bring or to ask for is missed here.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def try_wheel(wheel: Path, version: str, interpreter: Path) -> str | None:
             "install",
             "--quiet",
             "--disable-pip-version-check",
-            "--no-index",
-            "--no-deps",
+            # No dependency of ours may have to be built.
+            "--only-binary=:all:",
         ]
         commands: list[list[str | Path]] = [
             [interpreter, "-m", "venv", directory],
