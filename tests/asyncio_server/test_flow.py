@@ -267,7 +267,7 @@ async def it(connection):
 
 async def main():
     async with server:
-        print("port", server.port)
+        sys.stdout.write(f"port {server.port}\\n")
         await asyncio.Event().wait()
 
 asyncio.run(main())

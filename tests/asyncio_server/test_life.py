@@ -244,15 +244,16 @@ async def it(connection):
 
 @server.on_connect
 async def tell(connection):
-    print("came", flush=True)
+    sys.stdout.write("came\\n")
 
 async def main():
     serving = asyncio.ensure_future(server.serve(drain_timeout=float(sys.argv[1])))
     while not server.is_running:
         await asyncio.sleep(0.001)
-    print("port", server.port, flush=True)
+    # In one piece, so that no line of the log comes in between.
+    sys.stdout.write(f"port {server.port}\\n")
     await serving
-    print("ended", flush=True)
+    sys.stdout.write("ended\\n")
 
 asyncio.run(main())
 """
@@ -317,7 +318,8 @@ def test_run_is_the_whole_program(tmp_path: Path, free_port: int) -> None:
     path.write_text(
         "import uvloop\nfrom wse_server import Server\n"
         f"server = Server('127.0.0.1', {free_port})\n"
-        "server.run(drain_timeout=0, loop_factory=uvloop.new_event_loop)\nprint('ended')\n"
+        "server.run(drain_timeout=0, loop_factory=uvloop.new_event_loop)\n"
+        "import sys\nsys.stdout.write('ended\\n')\n"
     )
     with Program(path) as running:
         running.wait_for_port(free_port)
