@@ -82,6 +82,7 @@ async def dial(server: Server, path: str = "/wse", **options: Any) -> Talker:
 async def one_client(server: Server, **options: Any) -> AsyncIterator[Talker]:
     """A running server with a client."""
     async with server, await dial(server, **options) as talker:
+        await until(lambda: bool(server.connections), "the program has heard of it")
         yield talker
 
 
