@@ -51,9 +51,11 @@ def test_gaps_are_told_by_the_thread_that_reads(serving: Factory) -> None:
         heard = client.subscribe("a", on_gap=lambda gap: told.append((threading.current_thread().name, gap)))
         heard.ready()
         assert client.connection is not None
-        server.server.disconnect(client.connection.connection_id, 4408)
+        first = client.connection.connection_id
+        server.server.disconnect(first, 4408)
         for n in range(20):
             server.server.broadcast("a", json.dumps({"t": "n", "p": n}))
+        wait_until(lambda: server.server.get_connection_info(first) is None, "the first connection has ended")
         wait_until(lambda: server.server.get_topic_subscriber_count("a") == 1, "it is back")
         server.server.broadcast("a", '{"t":"n","p":20}')
         assert heard.receive(10).payload == 20
