@@ -23,6 +23,8 @@ GENERATED = [
     "python/wse_server/_native.pyi",
     "python/wse_server/codes.py",
     "python/wse_server/options.py",
+    "python/wse_server/server_options.py",
+    "crates/wse-core/src/options/spec.rs",
 ]
 
 
@@ -87,9 +89,11 @@ def test_a_changed_default_reaches_every_reader(repository: Path, copy: Path) ->
     assert done.returncode == 1
     assert set(done.stdout.split()) - {"stale:"} == {
         "crates/wse-core/src/options/generated.rs",
+        "crates/wse-core/src/options/spec.rs",
         "docs/reference/options.md",
         "python/wse_server/_native.pyi",
         "python/wse_server/options.py",
+        "python/wse_server/server_options.py",
     }
 
 

@@ -26,9 +26,9 @@ from wse_server._native import (
 from wse_server.codes import CloseCode, ErrorCode
 from wse_server.connection import Connection
 from wse_server.feed import EventFeed, ServerEvent
-from wse_server.options import ServerOptions
 from wse_server.refusal import Refusal
 from wse_server.server import Server
+from wse_server.server_options import ServerOptions
 
 __all__ = [
     "CloseCode",

@@ -15,10 +15,10 @@ from wse_server.connection import Connection
 from wse_server.dispatch import Dispatcher, Limits, Registry
 from wse_server.feed import EventFeed
 from wse_server.handlers import Function, Handler
-from wse_server.options import ServerOptions
 from wse_server.payloads import encode
 from wse_server.rules import Action, Rule
 from wse_server.running import run, serve
+from wse_server.server_options import ServerOptions
 from wse_server.types import ClusterOptions, DrainResult, HealthSnapshot, PresenceStats, PresentUser
 from wse_server.waiting import Waiting
 

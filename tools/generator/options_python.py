@@ -9,6 +9,7 @@ from .header import notice
 from .options import SOURCE, Option
 
 MODULE = "python/wse_server/options.py"
+ARGUMENTS = "python/wse_server/server_options.py"
 STUB = "python/wse_server/_native.pyi"
 BEGIN, END = "# <generated options>", "# </generated options>"
 
@@ -36,7 +37,7 @@ class RustWSEServer:
     {END}
 '''
 
-HEAD = '''"""The options of the server, as data for tools and as types for checkers.
+HEAD = '''"""The options of the server, as data for tools.
 
 NOTICE
 """
@@ -44,7 +45,9 @@ NOTICE
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal
+
+from wse_server.server_options import ServerOptions
 
 __all__ = ["OPTIONS", "Option", "ServerOptions"]
 
@@ -86,18 +89,37 @@ class Option:
 
 '''
 
+ARGUMENTS_HEAD = '''"""The options of the server, as types for checkers.
+
+NOTICE
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+__all__ = ["ServerOptions"]
+
+'''
+
 
 def module(options: list[Option]) -> str:
     """The module `wse_server.options`."""
     kinds = sorted({option.type for option in options})
     head = HEAD.replace("NOTICE", notice(SOURCE))
     head = head.replace("KINDS", ", ".join(python_text.string(kind) for kind in kinds))
-    lines = [*head.splitlines(), "", *typed_dict(options), "", ""]
+    lines = [*head.splitlines(), ""]
     lines.append("OPTIONS: tuple[Option, ...] = (")
     for option in options:
         lines += entry(option)
     lines += [")", '"""All options, in the order of the reference."""', ""]
     return "\n".join(lines)
+
+
+def arguments(options: list[Option]) -> str:
+    """The module `wse_server.server_options`."""
+    head = ARGUMENTS_HEAD.replace("NOTICE", notice(SOURCE))
+    return "\n".join([*head.splitlines(), "", *typed_dict(options), ""])
 
 
 def typed_dict(options: list[Option]) -> list[str]:

@@ -8,6 +8,7 @@ from .header import notice
 from .options import SOURCE, Option
 
 CORE = "crates/wse-core/src/options/generated.rs"
+SPEC = "crates/wse-core/src/options/spec.rs"
 BINDING = "crates/wse-py/src/options/generated.rs"
 
 FIELD_TYPES = {
@@ -33,7 +34,7 @@ def core(options: list[Option]) -> str:
             "",
             "use std::time::Duration;",
             "use ipnet::IpNet;",
-            "use super::{Choice, OptionError, OptionSpec, Secret, format, range};",
+            "use super::{Choice, OptionError, Secret, format, range, spec};",
             "",
             *(f"pub use {option.rust_path} as {option.rust_name};" for option in elsewhere),
             "",
@@ -42,7 +43,6 @@ def core(options: list[Option]) -> str:
             checks(options),
             *(choice_enum(option) for option in enums),
             *(choice_impl(option) for option in elsewhere),
-            specs(options),
         ]
     )
 
@@ -219,7 +219,7 @@ fn as_str(self) -> &'static str {{ self.as_str() }}
 
 
 def specs(options: list[Option]) -> str:
-    """What messages and tools say about each option."""
+    """The file with what messages and tools say about each option."""
     entries = "\n".join(
         f"/// `{option.name}`\npub const {option.name.upper()}: OptionSpec = OptionSpec {{ "
         f"name: {quoted(option.name)}, default: {quoted(shown_default(option))}, "
@@ -228,17 +228,17 @@ def specs(options: list[Option]) -> str:
         f"secret: {'true' if option.type == 'secret' else 'false'} }};"
         for option in options
     )
-    table = ",".join(constant(option) for option in options)
-    return f"""
-/// Each option's entry by its name.
-pub mod spec {{
-use super::OptionSpec;
+    table = ",".join(option.name.upper() for option in options)
+    return f"""//! {notice(SOURCE)}
+//!
+//! Each option's entry by its name.
 
-{entries}
-}}
+use super::OptionSpec;
 
 /// All options, in the order of the reference.
 pub const OPTIONS: &[OptionSpec] = &[{table}];
+
+{entries}
 """
 
 

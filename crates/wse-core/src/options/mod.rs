@@ -1,6 +1,6 @@
 //! What the server can be told: one struct, its defaults, and the rules that its values follow.
 //!
-//! `spec/options.toml` declares each option once; the struct, its defaults and the table [`OPTIONS`] in `generated.rs` come from
+//! `spec/options.toml` declares each option once; the struct and its defaults in `generated.rs` and the table [`OPTIONS`] in `spec.rs` come from
 //! there. Written by hand are the rules that a table can't say: what a path or an origin looks like ([`format`](mod@format)), and which
 //! options must agree with each other ([`Options::check`]).
 
@@ -10,6 +10,7 @@ mod generated;
 mod pairs;
 mod range;
 mod secret;
+pub mod spec;
 mod spelling;
 
 #[cfg(test)]
@@ -17,9 +18,10 @@ mod tests;
 
 pub use error::{OptionError, OptionErrorKind};
 pub use format::{network, origins, parse_origins};
-pub use generated::{Compression, JwtAlgorithm, OPTIONS, Options, SlowClient, spec};
+pub use generated::{Compression, JwtAlgorithm, Options, SlowClient};
 pub use ipnet::IpNet;
 pub use secret::Secret;
+pub use spec::OPTIONS;
 pub use spelling::nearest;
 
 impl Options {
