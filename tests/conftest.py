@@ -12,8 +12,9 @@ import pytest
 import presence
 import support
 from hosts import network, start
+from http_api import api, worker
 
-__all__ = ["network", "start"]
+__all__ = ["api", "network", "start", "worker"]
 
 
 @pytest.fixture(autouse=True)

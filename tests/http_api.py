@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import urllib.parse
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from support import HOST, PATIENCE
+import pytest
+
+from support import HOST, PATIENCE, Running
 from wire import Answer
 
 KEY = "the-key-of-the-tests-0123456789abcdef"
@@ -82,3 +86,21 @@ def error_of(answer: Answer) -> tuple[str, str]:
     error = document["error"]
     assert set(error) - {"published"} == {"code", "message"}, error
     return error["code"], error["message"]
+
+
+def query(**parameters: object) -> str:
+    """The parameters of a request."""
+    return urllib.parse.urlencode(parameters)
+
+
+@pytest.fixture
+def api(server_factory: Callable[..., Running]) -> Running:
+    """A server with the API, history and presence."""
+    return server_factory(api_key=KEY, recovery_enabled=True, presence_enabled=True)
+
+
+@pytest.fixture
+def worker(api: Running) -> Iterator[Worker]:
+    """A worker with the key."""
+    with Worker(api.port) as worker:
+        yield worker
