@@ -31,12 +31,20 @@ def listener(port: int) -> socket.socket:
     return socket.create_server(("127.0.0.1", port), backlog=1024)
 
 
-def say_delays(delays_ns: list[int]) -> None:
-    """Print what `pybench.waker` is for: how late handlers began, in microseconds, without the first ones."""
-    late = sorted(delays_ns[WARM_UP:])
+def say_delays(handled: list[tuple[int, int]], written: list[int]) -> None:
+    """Print what `pybench.waker` is for: how late handlers began, in microseconds, without the first ones.
+
+    Args:
+        handled: For each message when its handler began and when its client set out to send it.
+        written: For each message when it lay in the server's socket.
+    """
+    pairs = list(zip(handled, written, strict=True))[WARM_UP:]
+    of_send = sorted(begin - sent for (begin, sent), _ in pairs)
+    of_socket = sorted(begin - there for (begin, _), there in pairs)
     say = {
-        "count": len(late),
-        "p50_us": late[len(late) // 2] / 1e3,
-        "p99_us": late[len(late) * 99 // 100] / 1e3,
+        "count": len(of_send),
+        "p50_us": of_send[len(of_send) // 2] / 1e3,
+        "p99_us": of_send[len(of_send) * 99 // 100] / 1e3,
+        "socket_p50_us": of_socket[len(of_socket) // 2] / 1e3,
     }
     print(json.dumps(say), flush=True)

@@ -14,7 +14,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
 from pybench.serving import ready, say_delays
 
-delays: list[int] = []
+handled: list[tuple[int, int]] = []
 
 
 class Wake(WSListener):
@@ -26,9 +26,9 @@ class Wake(WSListener):
             return
         message = json.loads(frame.get_payload_as_utf8_text())
         if message["t"] == "wake":
-            delays.append(time.monotonic_ns() - message["p"]["at"])
+            handled.append((time.monotonic_ns(), message["p"]["at"]))
         else:
-            say_delays(delays)
+            say_delays(handled, message["p"]["written"])
 
 
 async def main() -> None:

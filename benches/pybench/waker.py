@@ -2,12 +2,15 @@
 
     python -m pybench.waker PORT COUNT
 
-It sends {"t":"wake","p":{"at":<monotonic ns>}} COUNT times, at random 0.5 to 1.5 ms apart, and then "over". A
-blocking socket and one write: between the stamp and the kernel there is nothing but that write.
+It sends {"t":"wake","p":{"at":<monotonic ns>}} COUNT times, at random 0.5 to 1.5 ms apart, and then "over"
+with the times at which each of those writes had returned. A blocking socket and one write: between the first
+stamp and the kernel there is nothing but that write, and over the loopback a write that has returned has put
+its bytes into the server's socket and woken whoever waits for it.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import sys
@@ -21,6 +24,13 @@ UPGRADE = (
 NO_MASK = bytes(4)
 
 
+def head_of_a_long_one(length: int) -> bytes:
+    """The head of a masked text frame of more than 125 bytes, the shortest that says its length."""
+    if length < 1 << 16:
+        return b"\x81\xfe" + length.to_bytes(2, "big")
+    return b"\x81\xff" + length.to_bytes(8, "big")
+
+
 def main() -> None:
     port, count = int(sys.argv[1]), int(sys.argv[2])
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -29,12 +39,14 @@ def main() -> None:
         if b" 101 " not in connection.recv(4096):
             raise ConnectionError("the upgrade was refused")
         time.sleep(0.5)
+        written = []
         for _ in range(count):
             time.sleep(random.uniform(0.0005, 0.0015))  # noqa: S311 - no secret
             payload = b'{"t":"wake","p":{"at":%d}}' % time.monotonic_ns()
             connection.sendall(bytes((0x81, 0x80 | len(payload))) + NO_MASK + payload)
-        payload = b'{"t":"over","p":{}}'
-        connection.sendall(bytes((0x81, 0x80 | len(payload))) + NO_MASK + payload)
+            written.append(time.monotonic_ns())
+        payload = json.dumps({"t": "over", "p": {"written": written}}).encode()
+        connection.sendall(head_of_a_long_one(len(payload)) + NO_MASK + payload)
         time.sleep(0.5)
 
 

@@ -106,15 +106,15 @@ async def publish_many(server: Server, numbers: itertools.count[int], seconds: f
 
 
 async def wake(port: int) -> None:
-    server, delays = new_server(port), list[int]()
+    server, handled = new_server(port), list[tuple[int, int]]()
 
     @server.on("wake")
     async def handle(_: Connection, payload: dict[str, Any]) -> None:
-        delays.append(time.monotonic_ns() - payload["at"])
+        handled.append((time.monotonic_ns(), payload["at"]))
 
     @server.on("over")
-    async def over(_: Connection, _payload: dict[str, Any]) -> None:
-        say_delays(delays)
+    async def over(_: Connection, payload: dict[str, Any]) -> None:
+        say_delays(handled, payload["written"])
 
     async with server:
         ready("wse-server")
