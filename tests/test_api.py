@@ -62,6 +62,9 @@ SIGNATURES = {
     "prometheus_metrics": "(self, /)",
     "add_static": "(self, /, path, content_type, body)",
     "mint_token": "(self, /, claims)",
+    "set_allowed_origins": "(self, /, origins)",
+    "set_jwt_keys": "(self, /, secret, previous_secret=None, private_key=None)",
+    "set_api_key": "(self, /, key)",
     "connect_cluster": (
         "(self, /, peers, tls_cert=None, tls_key=None, tls_ca=None, cluster_port=None, seeds=None, "
         "cluster_addr=None, cluster_secret=None, cluster_name='wse', cluster_host=None, recovery_replicas=1, "

@@ -114,7 +114,7 @@ OPTIONS: tuple[Option, ...] = (
             "which browsers send for sandboxed pages and files, passes only if listed. An empty list, an "
             "empty variable, or `*` alone allows all. A request without an Origin header comes from a "
             "program, not from a page, and passes. A list given here wins over the variable, which holds the "
-            "same separated by commas."
+            "same separated by commas. `set_allowed_origins` replaces it while the server runs."
         ),
     ),
     Option(
@@ -256,8 +256,9 @@ OPTIONS: tuple[Option, ...] = (
         summary="A second key that is accepted while keys are rotated.",
         advice=(
             "To change the key without cutting anybody: put the new one into `jwt_secret` and the old one "
-            "here, restart, let the issuer sign with the new one, and remove the old one when its last token "
-            "has expired. It follows the rules of `jwt_secret` and needs it."
+            "here, by a restart or by `set_jwt_keys` while the server runs, let the issuer sign with the new "
+            "one, and remove the old one when its last token has expired. It follows the rules of "
+            "`jwt_secret` and needs it."
         ),
     ),
     Option(
@@ -817,7 +818,7 @@ OPTIONS: tuple[Option, ...] = (
             "token or as `X-API-Key`, on the same port (see the page on the HTTP API). Make it from a good "
             "random source (`openssl rand -hex 32`) and treat it like a password: who knows it may publish "
             "to every topic, read every history and close every connection. The server never prints or logs "
-            "it. To change it start the server anew."
+            "it. `set_api_key` replaces it while the server runs."
         ),
     ),
 )

@@ -38,7 +38,7 @@ mod unacknowledged;
 pub use drain::{Drained, Draining};
 pub use health::Health;
 pub use keyring::FetchError;
-pub use node::{ConfigError, Node, StartError};
+pub use node::{ConfigError, Node, ReloadError, StartError};
 pub use publish::{Payload, Publication, Unsendable};
 pub use send_event::Sending;
 pub use server::Server;

@@ -1,5 +1,7 @@
 //! One server: started, used from any thread, stopped, started again.
 
+mod reload;
+
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::RawFd;
@@ -7,12 +9,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use thiserror::Error;
-use wse_core::auth::{KeyError, Verifier, VerifierConfig};
+use wse_core::auth::{KeyError, Minter, Verifier, VerifierConfig};
 use wse_core::http::{Origins, Response};
-use wse_core::options::{Compression, OptionError, Options, parse_origins};
+use wse_core::options::{Compression, OptionError, Options, Secret, parse_origins};
 use wse_core::websocket::deflate::Mode;
 use wse_core::websocket::upgrade::Policy;
 
@@ -26,6 +28,8 @@ use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::shard::{Shard, WAKE};
 use crate::shared::{Pages, Shared, random_u64};
+
+pub use reload::ReloadError;
 
 /// Why a server could not be made or started.
 #[derive(Debug, Error)]
@@ -65,7 +69,10 @@ pub enum ConfigError {
 pub struct Node {
     host: String,
     port: u16,
-    options: Options,
+    /// A running server has them as they were when it started, but for what is [replaced](reload) under way.
+    options: ArcSwap<Options>,
+    /// What signs tokens, if there is a key for that.
+    minter: ArcSwapOption<Minter>,
     pages: Arc<Pages>,
     /// What the application is told beside messages, if it is told anything.
     keep: Mutex<Option<Keep>>,
@@ -75,7 +82,8 @@ pub struct Node {
     /// One for all queues, if anybody wants it.
     bell: Mutex<Option<Arc<Bell>>>,
     address: Mutex<Option<SocketAddr>>,
-    /// The threads of the running server; locked while it starts or stops, so nothing that must not wait asks for it.
+    /// The threads of the running server; locked while it starts or stops and while options are replaced, so nothing that must not wait
+    /// asks for it.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -87,10 +95,12 @@ impl Node {
     pub fn new(host: String, port: u16, options: Options) -> Result<Self, ConfigError> {
         options.check()?;
         verifier(&options)?;
+        let minter = minter(&options)?;
         Ok(Self {
             host,
             port,
-            options,
+            options: ArcSwap::from_pointee(options),
+            minter: ArcSwapOption::new(minter),
             pages: Arc::default(),
             keep: Mutex::default(),
             current: ArcSwapOption::empty(),
@@ -101,10 +111,16 @@ impl Node {
         })
     }
 
-    /// The configuration.
+    /// The configuration, with what was replaced in it.
     #[must_use]
-    pub fn options(&self) -> &Options {
-        &self.options
+    pub fn options(&self) -> Arc<Options> {
+        self.options.load_full()
+    }
+
+    /// What signs tokens that the server accepts, if it has a key for that.
+    #[must_use]
+    pub fn minter(&self) -> Option<Arc<Minter>> {
+        self.minter.load_full()
     }
 
     /// From the next start on, events are kept for [`Node::take_events`].
@@ -145,21 +161,18 @@ impl Node {
         if self.is_running() {
             return Err(StartError::Running);
         }
-        let origins = match (&self.options.allowed_origins, environment_origins) {
-            (Some(list), _) => Origins::new(list),
-            (None, Some(text)) => Origins::new(&parse_origins(text)?),
-            (None, None) => Origins::All,
-        };
-        let compression = match self.options.compression {
+        let options = self.options();
+        let origins = origins(&options, environment_origins)?;
+        let compression = match options.compression {
             Compression::Off => Mode::Off,
             Compression::Shared => Mode::Shared,
             Compression::Full => Mode::Full,
         };
-        let keyring = self.keyring()?;
-        let policy = Policy { path: self.options.path.clone(), origins, compression };
+        let keyring = keyring(&options)?;
+        let policy = Policy { path: options.path.clone(), origins, compression };
         let listener = self.bind()?;
         let address = listener.local_addr()?;
-        let count = match self.options.shards {
+        let count = match options.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(64),
             count => count,
         };
@@ -169,12 +182,12 @@ impl Node {
             .map(|poll| Ok(Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKE)?))))
             .collect::<io::Result<Vec<_>>>()?;
         let run = random_u64();
-        let events = self.fresh_events(&inboxes, run);
+        let events = self.fresh_events(&options, &inboxes, run);
         let resumed = inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect();
         let pages = self.pages.clone();
         let clock = Clock::start();
         let shared =
-            Arc::new(Shared::new(self.options.clone(), policy, keyring, events, pages, inboxes, clock, run));
+            Arc::new(Shared::new((*options).clone(), policy, keyring, events, pages, inboxes, clock, run));
         *threads = spawn(&shared, polls, listener)?;
         if let Some(keyring) = &shared.keyring
             && let Err(error) = keyring.keep_fresh(clock, resumed)
@@ -184,13 +197,12 @@ impl Node {
             return Err(error.into());
         }
         *self.address.lock() = Some(address);
-        self.say_what_is_bounded(address, count);
+        say_what_is_bounded(&options, address, count);
         self.current.store(Some(shared));
         Ok(())
     }
 
-    fn fresh_events(&self, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
-        let options = &self.options;
+    fn fresh_events(&self, options: &Options, inboxes: &[Arc<Inbox>], run: u64) -> Arc<Events> {
         let keep = *self.keep.lock();
         let before = self.events();
         before.close();
@@ -208,26 +220,6 @@ impl Node {
         events
     }
 
-    /// The keys that tokens are checked with; a set is read here for the first time.
-    fn keyring(&self) -> Result<Option<Arc<Keyring>>, StartError> {
-        let options = &self.options;
-        let Some(location) = &options.jwks else {
-            let verifier = verifier(options).expect("checked when the node was made");
-            return Ok(verifier.map(|verifier| Arc::new(Keyring::fixed(verifier))));
-        };
-        let config = VerifierConfig {
-            algorithm: options.jwt_algorithm,
-            issuer: options.jwt_issuer.clone(),
-            audience: options.jwt_audience.clone(),
-            key_id: options.jwt_key_id.clone(),
-            ..VerifierConfig::default()
-        };
-        let keyring = Keyring::load(location, &config);
-        keyring
-            .map(|keyring| Some(Arc::new(keyring)))
-            .map_err(|(shown, error)| StartError::Keys(shown, error))
-    }
-
     fn bind(&self) -> Result<mio::net::TcpListener, StartError> {
         let mut addresses = (self.host.as_str(), self.port)
             .to_socket_addrs()
@@ -236,27 +228,6 @@ impl Node {
             StartError::Host(self.host.clone(), io::Error::new(io::ErrorKind::NotFound, "no address"))
         })?;
         listen(address).map_err(|error| StartError::Bind(address, error))
-    }
-
-    /// G8: whoever runs the server can add up what it may take.
-    fn say_what_is_bounded(&self, address: SocketAddr, shards: usize) {
-        let options = &self.options;
-        let recovery = if options.recovery_enabled { options.recovery_memory_budget } else { 0 };
-        let sum = options.max_outbound_total_bytes + options.max_inbound_queue_bytes + recovery;
-        tracing::info!(
-            %address,
-            shards,
-            max_connections = options.max_connections,
-            max_outbound_queue_bytes = options.max_outbound_queue_bytes,
-            max_outbound_total_bytes = options.max_outbound_total_bytes,
-            max_inbound_queue_bytes = options.max_inbound_queue_bytes,
-            recovery_memory_budget = recovery,
-            queues_hold_at_most_bytes = sum,
-            "listening"
-        );
-        if options.jwt_secret.is_none() && options.jwks.is_none() {
-            tracing::warn!("jwt_secret is not set: every client is admitted");
-        }
     }
 
     /// Closes all connections (1012: come back) and the port, and ends the threads. Does nothing when the server does not run.
@@ -331,8 +302,8 @@ impl Node {
     pub fn health(&self) -> Health {
         let mut health =
             self.current.load().as_ref().map(|shared| Health::of(shared)).unwrap_or_else(|| Health {
-                recovery_enabled: self.options.recovery_enabled,
-                presence_enabled: self.options.presence_enabled,
+                recovery_enabled: self.options().recovery_enabled,
+                presence_enabled: self.options().presence_enabled,
                 ..Health::default()
             });
         health.inbound_queue_depth = self.events().depth();
@@ -347,9 +318,54 @@ impl Drop for Node {
     }
 }
 
+/// Which pages may connect: as the option says, or the variable, or all.
+fn origins(options: &Options, environment_origins: Option<&str>) -> Result<Origins, OptionError> {
+    Ok(match (&options.allowed_origins, environment_origins) {
+        (Some(list), _) => Origins::new(list),
+        (None, Some(text)) => Origins::new(&parse_origins(text)?),
+        (None, None) => Origins::All,
+    })
+}
+
+/// The keys that tokens are checked with; a set is read here for the first time.
+fn keyring(options: &Options) -> Result<Option<Arc<Keyring>>, StartError> {
+    let Some(location) = &options.jwks else {
+        let verifier = verifier(options).expect("checked when the node was made");
+        return Ok(verifier.map(|verifier| Arc::new(Keyring::fixed(verifier))));
+    };
+    let config = VerifierConfig {
+        algorithm: options.jwt_algorithm,
+        issuer: options.jwt_issuer.clone(),
+        audience: options.jwt_audience.clone(),
+        key_id: options.jwt_key_id.clone(),
+        ..VerifierConfig::default()
+    };
+    let keyring = Keyring::load(location, &config);
+    keyring.map(|keyring| Some(Arc::new(keyring))).map_err(|(shown, error)| StartError::Keys(shown, error))
+}
+
+/// G8: whoever runs the server can add up what it may take.
+fn say_what_is_bounded(options: &Options, address: SocketAddr, shards: usize) {
+    let recovery = if options.recovery_enabled { options.recovery_memory_budget } else { 0 };
+    let sum = options.max_outbound_total_bytes + options.max_inbound_queue_bytes + recovery;
+    tracing::info!(
+        %address,
+        shards,
+        max_connections = options.max_connections,
+        max_outbound_queue_bytes = options.max_outbound_queue_bytes,
+        max_outbound_total_bytes = options.max_outbound_total_bytes,
+        max_inbound_queue_bytes = options.max_inbound_queue_bytes,
+        recovery_memory_budget = recovery,
+        queues_hold_at_most_bytes = sum,
+        "listening"
+    );
+    if options.jwt_secret.is_none() && options.jwks.is_none() {
+        tracing::warn!("jwt_secret is not set: every client is admitted");
+    }
+}
+
 /// What tokens the options ask for; `None` without a key among them.
-#[must_use]
-pub fn verifier_config(options: &Options) -> Option<VerifierConfig> {
+fn verifier_config(options: &Options) -> Option<VerifierConfig> {
     let secret = options.jwt_secret.as_ref()?;
     Some(VerifierConfig {
         algorithm: options.jwt_algorithm,
@@ -363,6 +379,12 @@ pub fn verifier_config(options: &Options) -> Option<VerifierConfig> {
 
 fn verifier(options: &Options) -> Result<Option<Verifier>, KeyError> {
     verifier_config(options).map(Verifier::new).transpose()
+}
+
+fn minter(options: &Options) -> Result<Option<Arc<Minter>>, KeyError> {
+    let Some(config) = verifier_config(options) else { return Ok(None) };
+    let private_key = options.jwt_private_key.as_ref().map(Secret::expose);
+    Ok(Minter::new(&config, private_key)?.map(Arc::new))
 }
 
 /// What the kernel may hold of a client's bytes that it can't send yet. Without a limit it takes megabytes for each client that does

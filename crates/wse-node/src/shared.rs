@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, RwLock};
 use wse_core::ConnId;
@@ -43,7 +44,8 @@ pub(crate) type Pages = RwLock<HashMap<String, Arc<Response>>>;
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
-    pub(crate) policy: Policy,
+    /// What upgrades must be; the origins in it may be replaced.
+    pub(crate) policy: ArcSwap<Policy>,
     /// What tokens are checked with, if they are.
     pub(crate) keyring: Option<Arc<Keyring>>,
     /// Whose word about a client's address is believed.
@@ -137,7 +139,7 @@ impl Shared {
             api: Api::of(&options),
             requests: Counts::default(),
             options,
-            policy,
+            policy: ArcSwap::from_pointee(policy),
             keyring,
             clock,
             run,

@@ -10,8 +10,6 @@ use wse_core::auth::{
     Algorithm, EncodeError, KeyError, Minter, SigningKey, TokenError, Verifier, VerifierConfig,
 };
 
-use wse_core::options::{Options, Secret};
-
 use crate::ending::Release as _;
 use crate::json_text::dict_text;
 
@@ -103,16 +101,9 @@ fn rust_jwt_decode<'py>(
     }
 }
 
-/// What signs for a server with these options, if it has a key for that.
-pub(crate) fn minter(options: &Options) -> PyResult<Option<Minter>> {
-    let Some(config) = wse_node::node::verifier_config(options) else { return Ok(None) };
-    let private_key = options.jwt_private_key.as_ref().map(Secret::expose);
-    Minter::new(&config, private_key).map_err(|error| key_exception(&error))
-}
-
 /// What `mint_token` does with the server's own key.
 ///
-/// The server keeps a [`Minter`] if its options give it a key to sign with; without one this is a `RuntimeError`.
+/// The node keeps a [`Minter`] if its options give it a key to sign with; without one this is a `RuntimeError`.
 pub(crate) fn mint(minter: Option<&Minter>, claims: &Bound<'_, PyAny>) -> PyResult<String> {
     let minter = minter.ok_or_else(|| {
         PyRuntimeError::new_err(

@@ -35,7 +35,8 @@ pub struct Options {
     /// equals none. There are no wildcards within an origin. `null`, which browsers send for sandboxed pages
     /// and files, passes only if listed. An empty list, an empty variable, or `*` alone allows all. A request
     /// without an Origin header comes from a program, not from a page, and passes. A list given here wins over
-    /// the variable, which holds the same separated by commas.
+    /// the variable, which holds the same separated by commas. `set_allowed_origins` replaces it while the
+    /// server runs.
     ///
     /// Unit: origins. Allowed: a list of origins such as 'https://app.example.com' (scheme, host and optional
     /// port; 'null'; or '*' alone), or None.
@@ -92,9 +93,9 @@ pub struct Options {
     pub jwt_cookie_name: Option<String>,
     /// A second key that is accepted while keys are rotated.
     ///
-    /// To change the key without cutting anybody: put the new one into `jwt_secret` and the old one here,
-    /// restart, let the issuer sign with the new one, and remove the old one when its last token has expired.
-    /// It follows the rules of `jwt_secret` and needs it.
+    /// To change the key without cutting anybody: put the new one into `jwt_secret` and the old one here, by a
+    /// restart or by `set_jwt_keys` while the server runs, let the issuer sign with the new one, and remove the
+    /// old one when its last token has expired. It follows the rules of `jwt_secret` and needs it.
     ///
     /// Unit: key. Allowed: bytes or text (at least 32 bytes of secret for HS256, a PEM public key for RS256,
     /// ES256 and EdDSA), or None.
@@ -328,8 +329,8 @@ pub struct Options {
     /// With it `POST /api/publish` and its siblings answer requests that carry the key as a bearer token or as
     /// `X-API-Key`, on the same port (see the page on the HTTP API). Make it from a good random source
     /// (`openssl rand -hex 32`) and treat it like a password: who knows it may publish to every topic, read
-    /// every history and close every connection. The server never prints or logs it. To change it start the
-    /// server anew.
+    /// every history and close every connection. The server never prints or logs it. `set_api_key` replaces it
+    /// while the server runs.
     ///
     /// Unit: key. Allowed: 32 to 1024 visible ASCII characters without spaces, as bytes or text, or None.
     pub api_key: Option<Secret>,

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use wse_core::ConnId;
 use wse_core::http::api::{ApiKey, Problem, Route};
@@ -38,7 +39,8 @@ const BODY_BYTES: usize = 64 << 20;
 /// What the threads share of the API.
 #[derive(Debug)]
 pub(crate) struct Api {
-    pub(crate) key: ApiKey,
+    /// It may be replaced.
+    pub(crate) key: ArcSwap<ApiKey>,
     line: Mutex<Line>,
     came: Condvar,
     kept: AtomicUsize,
@@ -105,7 +107,7 @@ impl Api {
         let key = ApiKey::new(options.api_key.clone()?);
         let longest = Route::PublishMany.max_body(options.max_message_size);
         Some(Arc::new(Self {
-            key,
+            key: ArcSwap::from_pointee(key),
             line: Mutex::default(),
             came: Condvar::new(),
             kept: AtomicUsize::new(0),

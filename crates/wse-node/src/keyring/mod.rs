@@ -53,7 +53,7 @@ struct State {
 }
 
 impl Keyring {
-    /// Keys that stay as they are.
+    /// Keys that stay until the application replaces them.
     pub(crate) fn fixed(verifier: Verifier) -> Self {
         Self { verifier: ArcSwap::from_pointee(verifier), set: None }
     }
@@ -74,6 +74,12 @@ impl Keyring {
         tell(&source, &keys);
         let verifier = ArcSwap::from_pointee(Verifier::with_key_set(config, keys));
         Ok(Self { verifier, set: Some(Set { source, state: Mutex::default(), changed: Condvar::new() }) })
+    }
+
+    /// Other keys from now on, where they are [fixed](Self::fixed).
+    pub(crate) fn replace(&self, verifier: Verifier) {
+        debug_assert!(self.set.is_none(), "a set is read, not replaced");
+        self.verifier.store(Arc::new(verifier));
     }
 
     /// What to check a token with.

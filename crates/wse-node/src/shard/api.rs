@@ -44,7 +44,7 @@ pub(super) struct Begun {
 pub(super) fn begin(shared: &Shared, request: &Request<'_>) -> Option<Result<Begun, Response>> {
     let api = shared.api.as_ref()?;
     let route = wse_core::http::api::Route::of(request.path);
-    let begun = wse_core::http::api::accept(request, &api.key).and_then(|accepted| {
+    let begun = wse_core::http::api::accept(request, &api.key.load()).and_then(|accepted| {
         let body = accepted.body(shared.options.max_message_size)?;
         Ok(Begun { accepted, body, room: api.room() })
     });

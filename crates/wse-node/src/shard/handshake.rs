@@ -207,7 +207,7 @@ impl Shard {
             connection_id: std::str::from_utf8(&text).unwrap_or_default(),
             user_id,
             recovery: self.shared.options.recovery_enabled,
-            compression: self.shared.policy.compression != Mode::Off,
+            compression: self.shared.policy.load().compression != Mode::Off,
             unix_ms: self.shared.clock.unix_ms(),
         }
         .to_text()
@@ -281,7 +281,7 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
     if !upgrade::is_attempt(&request) {
         return Outcome::Answer { response: page(shared, &request), refused: false, without_body };
     }
-    let upgrade = match Upgrade::check(&request, &shared.policy) {
+    let upgrade = match Upgrade::check(&request, &shared.policy.load()) {
         Ok(upgrade) => upgrade,
         Err(response) => return refuse(response, without_body),
     };
@@ -381,7 +381,7 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
     let response = match page {
         Some(page) if request.method == "GET" || request.method == "HEAD" => page,
         Some(_) => Response::text(405, "This page can only be read.\n").with("Allow: GET, HEAD\r\n"),
-        None if request.path == shared.policy.path.as_deref().unwrap_or("/wse") => {
+        None if request.path == shared.policy.load().path.as_deref().unwrap_or("/wse") => {
             upgrade::upgrade_required()
         }
         None => Response::text(404, "Not found.\n"),

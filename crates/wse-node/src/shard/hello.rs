@@ -15,7 +15,7 @@ impl Inlet<'_> {
     /// Answers with `server_hello`. It is the last that a client which offers a key is told in clear, since it brings the other key.
     pub(super) fn hello(&mut self, said: &ClientHello) {
         self.conn.flags.hello = true;
-        let compression = self.shared.policy.compression != Mode::Off;
+        let compression = self.shared.policy.load().compression != Mode::Off;
         let people = &self.shared.shards[usize::from(self.id.shard)].people;
         let zlib = if said.compression && compression { Asked::Zlib } else { Asked::Nothing };
         people.with(self.id, |person| {

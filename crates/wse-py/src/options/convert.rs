@@ -51,7 +51,7 @@ pub(super) fn text(spec: &OptionSpec, value: &Bound<'_, PyAny>) -> PyResult<Opti
 }
 
 /// `bytes` or a `str`, which stands for its UTF-8, or None.
-pub(super) fn secret(spec: &OptionSpec, value: &Bound<'_, PyAny>) -> PyResult<Option<Secret>> {
+pub(crate) fn secret(spec: &OptionSpec, value: &Bound<'_, PyAny>) -> PyResult<Option<Secret>> {
     if value.is_none() {
         return Ok(None);
     }
@@ -62,7 +62,7 @@ pub(super) fn secret(spec: &OptionSpec, value: &Bound<'_, PyAny>) -> PyResult<Op
 }
 
 /// A list or tuple of `str`, or None.
-pub(super) fn origins(spec: &OptionSpec, value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<String>>> {
+pub(crate) fn origins(spec: &OptionSpec, value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<String>>> {
     if value.is_none() {
         return Ok(None);
     }

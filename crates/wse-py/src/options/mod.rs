@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use wse_core::options::{OptionError, OptionErrorKind, Options, nearest};
 
+pub(crate) use convert::{origins, secret};
+
 /// Reads and checks all options. It does not look at the environment.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod hearing;
+mod reloading;
 mod sending;
 mod topics;
 mod watching;
@@ -13,7 +14,6 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use wse_core::auth::Minter;
 use wse_node::events::Keep;
 use wse_node::{ConfigError, Drained, Node, Publication};
 
@@ -41,7 +41,6 @@ const SIGNALS: Duration = Duration::from_millis(200);
 #[pyclass(module = "wse_server._native", frozen)]
 pub(crate) struct RustWSEServer {
     node: Arc<Node>,
-    minter: Option<Minter>,
     host: String,
     port: u16,
     hearing: Mutex<Hearing>,
@@ -68,14 +67,13 @@ impl RustWSEServer {
         let host = arg::host(host)?;
         let port = arg::port(port)?;
         let options = options::from_kwargs(options)?;
-        let minter = tokens::minter(&options)?;
         let node = Node::new(host.clone(), port, options).map_err(|error| match error {
             ConfigError::Option(error) => options::to_exception(error),
             ConfigError::Key(error) => tokens::key_exception(&error),
         })?;
         let node = Arc::new(node);
         ending::remember(&node);
-        Ok(Self { node, minter, host, port, hearing: Mutex::default() })
+        Ok(Self { node, host, port, hearing: Mutex::default() })
     }
 
     /// Opens the port and starts the I/O threads; when it returns the port accepts.

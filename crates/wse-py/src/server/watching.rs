@@ -108,6 +108,6 @@ impl RustWSEServer {
     ///     TypeError: A claim has no JSON form.
     ///     ValueError: The token would be too long.
     fn mint_token(&self, claims: &Bound<'_, PyAny>) -> PyResult<String> {
-        tokens::mint(self.minter.as_ref(), claims)
+        tokens::mint(self.node.minter().as_deref(), claims)
     }
 }
