@@ -11,15 +11,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wse_server.server import Server
 
-__all__ = ["run", "serve"]
+__all__ = ["Watcher", "run", "serve"]
 
 _LOGGER = logging.getLogger("wse_server")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-async def serve(server: Server, drain_timeout: float) -> None:
+class Watcher:
+    """Is told where a server is in its life; whoever wants to know overrides something."""
+
+    def started(self) -> None:
+        """The port is open."""
+
+    def draining(self, seconds: float) -> None:
+        """Clients are sent away over this time, unless a second signal hurries."""
+
+    def stopping(self) -> None:
+        """The rest of them is closed now."""
+
+
+async def serve(server: Server, drain_timeout: float, watcher: Watcher | None = None) -> None:
     """Runs a server until the first signal, and lets its clients go until the second."""
+    told = watcher if watcher is not None else Watcher()
     loop = asyncio.get_running_loop()
     first, second = asyncio.Event(), asyncio.Event()
 
@@ -31,9 +45,12 @@ async def serve(server: Server, drain_timeout: float) -> None:
         loop.add_signal_handler(number, on_signal)
     try:
         async with server:
+            told.started()
             await first.wait()
             if drain_timeout > 0:
+                told.draining(drain_timeout)
                 await _drain(server, drain_timeout, second)
+            told.stopping()
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

@@ -89,6 +89,8 @@ class Server:
         self._cluster = cluster
         self._limits = Limits(max_running_handlers, max_waiting_messages, slow_step)
         self._stop_timeout = stop_timeout
+        self._statics: list[tuple[str, str, str | bytes]] = []
+        self._engine_is_taken = False
         self._registry = Registry()
         self._waiting = Waiting()
         self._dispatcher: Dispatcher | None = None
@@ -255,6 +257,42 @@ class Server:
         return self._running("events").feed()
 
     # ---- Life ----
+
+    def configure(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        cluster: ClusterOptions | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        """Changes what the server was made with, before it starts.
+
+        That is how `wse serve --app` gives a program the settings of the place where it runs.
+
+        Args:
+            host: Address to listen on; None leaves it.
+            port: Port to listen on; None leaves it.
+            cluster: Arguments of `connect_cluster` that are added, or take the place of others.
+            **options: Options of the engine, likewise.
+
+        Raises:
+            TypeError, ValueError: As the constructor; nothing has changed then.
+            RuntimeError: The server runs, or the program has taken `engine` already, which would be another.
+        """
+        self._check_stopped("configure")
+        if self._engine_is_taken:
+            raise RuntimeError("configure comes before the program takes server.engine")
+        merged: ServerOptions = {**self._options, **options}
+        engine = RustWSEServer(
+            self.host if host is None else host, self.port if port is None else port, **merged
+        )
+        for path, content_type, body in self._statics:
+            engine.add_static(path, content_type, body)
+        self._engine, self._options = engine, merged
+        if cluster is not None:
+            together: ClusterOptions = {**(self._cluster or {"peers": []}), **cluster}
+            self._cluster = together
 
     async def start(self) -> None:
         """Opens the port and takes clients; in a cluster it looks for the other nodes from here on.
@@ -473,6 +511,7 @@ class Server:
     @property
     def engine(self) -> RustWSEServer:
         """The engine, for everything else; its events belong to this server."""
+        self._engine_is_taken = True
         return self._engine
 
     @property
@@ -488,6 +527,7 @@ class Server:
     def add_static(self, path: str, content_type: str, body: str | bytes) -> None:
         """Serves a small page at a path of the same port."""
         self._engine.add_static(path, content_type, body)
+        self._statics.append((path, content_type, body))
 
     def mint_token(self, claims: dict[str, Any]) -> str:
         """Signs a token with the server's own key."""

@@ -20,6 +20,7 @@ __all__ = ["run", "wse"]
 # Command -> where it is, and the line of `wse --help`. A module is imported when its command is used:
 # `wse health` is a probe that runs every few seconds, and should not load what `wse bench` needs.
 _COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("wse_server.cli.serve.command:serve", "run a server, alone or as a node of a cluster"),
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
 }
 
