@@ -22,6 +22,7 @@ __all__ = ["run", "wse"]
 _COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("wse_server.cli.serve.command:serve", "run a server, alone or as a node of a cluster"),
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
+    "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
 }
 
 
