@@ -52,8 +52,8 @@ cluster-demo: doctor build-release ## release build, then three nodes and a page
 
 .PHONY: test
 test: doctor ## everything: Rust, Python, lints, types, the wheel, a short fuzz
-	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check build lint-rust test-rust \
-	    types stubtest docs-check docs test-python autobahn-short last-builds wheel-smoke fuzz-short
+	@MAKE='$(MAKE)' $(SHELL) tools/steps.sh venv format-check lint-python generate-check docs-check build lint-rust test-rust \
+	    'beside-the-tests&' test-together wait test-alone autobahn-short wheel-smoke fuzz-short
 
 .PHONY: doctor
 doctor: ## say what is missing on this machine, if anything
@@ -138,11 +138,22 @@ test-rust: $(VENV)/.ready ## cargo test; the binding has none, for Python tests 
 .PHONY: test-python
 test-python: $(VENV)/.ready ## pytest on what `make build` installed (ARGS="-k name": one by one)
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest --quiet -m "not alone" --numprocesses $(TOGETHER) --dist worksteal
-	$(BIN)/python -m pytest --quiet -m alone
+	$(MAKE) --no-print-directory test-together test-alone
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
+
+.PHONY: test-together
+test-together: $(VENV)/.ready
+	$(BIN)/python -m pytest --quiet -m "not alone" --numprocesses $(TOGETHER) --dist worksteal
+
+.PHONY: test-alone
+test-alone: $(VENV)/.ready
+	$(BIN)/python -m pytest --quiet -m alone
+
+# Tests wait for servers most of the time; the processor does this meanwhile.
+.PHONY: beside-the-tests
+beside-the-tests: types stubtest docs last-builds
 
 .PHONY: hostile
 hostile: $(VENV)/.ready ## the attacks of tests/hostile, SCALE (5) times as many and as long, with what they cost
