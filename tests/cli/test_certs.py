@@ -289,7 +289,7 @@ def test_a_command_line_that_is_wrong_changes_nothing(
 def test_a_directory_that_can_not_be_written_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = process("certs", "create", "--out", tmp_path / "file/certs", "wse-1", code=1)
-    assert done.stderr == f"wse: error: {tmp_path}/file/certs: Not a directory\n"
+    assert done.stderr == f"wse: error: {tmp_path}/file: File exists\n"
 
 
 # ---- Renewal ----

@@ -98,9 +98,6 @@ def create(
     now = dt.datetime.now(dt.UTC)
     authority_place = authority_of(out, ca, shared=shared)
     with files.exclusive(out):
-        for place, _ in targets:
-            if place.directory.exists():
-                files.tidy(place.directory)
         if not force:
             _refuse_to_overwrite(out, targets)
         authority, is_new = _authority(authority_place, days=ca_days, now=now)
@@ -158,10 +155,9 @@ def _refuse_to_overwrite(out: Path, targets: list[tuple[Place, Node]]) -> None:
 
 
 def _authority(place: AuthorityPlace, *, days: int, now: dt.datetime) -> tuple[Authority, bool]:
-    place.directory.mkdir(parents=True, exist_ok=True)
-    files.tidy(place.directory)
     if place.certificate.exists():
         return load(place, now), False
+    files.make_directory(place.directory)
     return make(place, days=days, now=now), True
 
 
@@ -173,7 +169,7 @@ def _make(
 
     from wse_server.cli.certs import issue
 
-    place.directory.mkdir(exist_ok=True)
+    files.make_directory(place.directory)
     key = _unfinished_key(place) or issue.make_key()
     certificate = authority.issue(node.name, node.names, key, days=days, now=now)
     pem = certificate.public_bytes(Encoding.PEM)

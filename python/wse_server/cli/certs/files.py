@@ -9,8 +9,11 @@ and its key. A rename changes one file. So a pair is changed by way of a symboli
 3. `.pair` is renamed to lead to the new pair. That is the moment: one rename, for both.
 4. Each file becomes the new one itself, and `.pair` and the directories go.
 
-After a crash the links still lead to one pair or the other; `tidy` makes plain files of them. The directory
-stays the same directory, so a container that has it mounted sees the new pair.
+A program that opens one file before and the other after that moment has one of each, and finds that they do
+not fit; a node that reloads just then says so and goes on with what it had.
+
+After a crash the links still lead to one pair or the other; `exclusive` makes plain files of them. The
+directory stays the same directory, so a container that has it mounted sees the new pair.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from pathlib import Path
 
 from wse_server.cli.errors import CliError, ExitCode
 
-__all__ = ["PRIVATE", "PUBLIC", "create", "exclusive", "replace", "replace_pair", "tidy"]
+__all__ = ["PRIVATE", "PUBLIC", "create", "exclusive", "make_directory", "replace", "replace_pair"]
 
 PRIVATE = 0o600
 """Of keys."""
@@ -41,8 +44,11 @@ _PART = ".part-"
 
 @contextlib.contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Lets nobody else run `wse certs` on a directory, which is made if need be, until the process ends."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Lets nobody else run `wse certs` on a directory, which is made if need be, and puts it in order.
+
+    The lock ends with the process, however that ends.
+    """
+    make_directory(directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -51,9 +57,21 @@ def exclusive(directory: Path) -> Iterator[None]:
             raise CliError(
                 f"{directory}: another wse certs is at work there", hint="wait for it to end"
             ) from None
+        for place in (directory, *(path for path in directory.iterdir() if path.is_dir())):
+            if not place.name.startswith("."):
+                _tidy(place)
         yield
     finally:
         os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Makes a directory, and those above it, where there is none."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    _sync_directory(directory.parent)
 
 
 def create(path: Path, content: bytes, mode: int) -> None:
@@ -102,11 +120,11 @@ def replace_pair(directory: Path, new: Mapping[str, bytes]) -> None:
     for name in new:
         _link(directory / name, f"{_LINK}/{name}")
     _link(directory / _LINK, _NEW)
-    tidy(directory)
+    _tidy(directory)
 
 
-def tidy(directory: Path) -> bool:
-    """Removes what a change that was cut short has left, and returns whether there was something.
+def _tidy(directory: Path) -> None:
+    """Removes what a change that was cut short has left.
 
     A pair that was reached through links becomes plain files. Which pair it is stays as it is.
     """
@@ -115,15 +133,14 @@ def tidy(directory: Path) -> bool:
         replace(directory / name, (directory / name).read_bytes())
     parts = list(directory.glob(f"{_PART}*"))
     places = [place for place in (directory / _OLD, directory / _NEW) if place.exists()]
-    found = bool(parts or places or link.is_symlink())
+    is_clean = not (parts or places or link.is_symlink())
     link.unlink(missing_ok=True)
     for part in parts:
         part.unlink()
     for place in places:
         shutil.rmtree(place)
-    if found:
+    if not is_clean:
         _sync_directory(directory)
-    return found
 
 
 def _linked(directory: Path) -> Iterator[str]:

@@ -88,8 +88,6 @@ def renew(
         # DIR-ca is what `create --shared` makes; that there is a certificate in DIR itself shows that it did.
         origin = authority_of(out, ca, shared=found[0].directory == out)
         authority = load(origin, now)
-        for place in found:
-            files.tidy(place.directory)
         nodes = [_read(place, authority, force=force) for place in found]
         due = [node for node in nodes if force or node.days_left(now) < before]
         done: list[dict[str, object]] = []
