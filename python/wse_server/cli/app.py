@@ -21,6 +21,7 @@ __all__ = ["run", "wse"]
 # `wse health` is a probe that runs every few seconds, and should not load what `wse bench` needs.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
+    "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
 }
 
 
