@@ -13,15 +13,12 @@ from contextlib import contextmanager
 import pytest
 
 from support import HOST, PATIENCE, Running, wait_until
+from wse_command import called, wse
 
 
-def health(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end."""
-    command = [sys.executable, "-m", "wse_server", "health", *arguments]
-    variables = {"NO_COLOR": "1", "PATH": "/usr/bin:/bin", **environment}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE * 2, env=variables, check=False
-    )
+def health(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Calls the command."""
+    return called("health", *arguments, **variables)
 
 
 @contextmanager
@@ -57,7 +54,7 @@ def answering(answer: bytes) -> Iterator[int]:
 
 def test_a_server_that_is_well_is_told_of_in_one_line(server_factory: Callable[..., Running]) -> None:
     running = server_factory(recovery_enabled=True)
-    done = health(f"{HOST}:{running.port}")
+    done = wse("health", f"{HOST}:{running.port}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(
         f"http://{HOST}:{running.port}: ready, 0 connections, 0 bytes to recover from, up "

@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("wse_server.cli.serve.command:serve", "run a server, alone or as a node of a cluster"),
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
     "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
+    "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
 }
 
 
