@@ -28,7 +28,7 @@ RELEASE_VENV := $(CURDIR)/.venv-release
 DOCS_VENV := $(CURDIR)/.venv-docs
 BENCH_VENV := $(CURDIR)/.venv-bench
 WHEELS := build/wheels
-PYTHON_SOURCES := python tests tools examples benches compliance docs/conf.py
+PYTHON_SOURCES := python tests tools examples benches compliance deploy docs/conf.py
 CHECKED := --profile checked --locked
 
 # pip has nothing to say about itself here, and a lock without the right hashes is refused.
@@ -125,7 +125,7 @@ vectors: $(VENV)/.ready ## write spec/vectors: what other people's libraries mak
 lock: ## write requirements/*.txt from requirements/*.in
 	@test -x build/lock/bin/uv || { $$($(SHELL) tools/doctor.sh --python) -m venv build/lock && \
 	    build/lock/bin/python $(PIP_INSTALL) uv; }
-	@for name in run dev docs bench; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@for name in run image dev docs bench; do build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(LOCK) \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 

@@ -123,6 +123,10 @@ class Network:
             program.chmod(0o755)
         return str(program)
 
+    def enter(self, host: str) -> list[str]:
+        """What goes before a command that is to run on a host."""
+        return ["ip", "netns", "exec", self._space(host)]
+
     # What may happen to the wires. `a` and `b` are names of hosts.
 
     def cut(self, a: str, b: str) -> None:
