@@ -7,10 +7,13 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_type_hints
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from certificates import Authority
 from nodes import NodeProcess, address, instance, join, linked, mesh, peer_of, until
 from sockets import Client
 from support import Running, wait_until
@@ -107,6 +110,24 @@ def test_figures_and_metrics_count_what_crosses(server_factory: Factory) -> None
         assert page["wse_cluster_messages_sent"] == snapshot["cluster_messages_sent"]
         assert page["wse_cluster_messages_delivered"] == snapshot["cluster_messages_delivered"]
         assert page["wse_cluster_bytes_sent"] >= snapshot["cluster_bytes_sent"]
+
+
+def test_until_when_the_certificate_is_valid_is_told(server_factory: Factory, tmp_path: Path) -> None:
+    files = Authority(tmp_path).node("a").arguments
+    guarded, open_to_all = server_factory(), server_factory()
+    join(guarded.server, **files)
+    join(open_to_all.server)
+
+    def expiry(node: Running) -> float:
+        (family,) = [
+            family
+            for family in text_string_to_metric_families(node.server.prometheus_metrics())
+            if family.name == "wse_cluster_certificate_expiry_timestamp_seconds"
+        ]
+        return family.samples[0].value
+
+    assert expiry(guarded) - time.time() == pytest.approx(365 * 86_400, abs=3600)
+    assert expiry(open_to_all) == 0
 
 
 def test_health_over_http_tells_the_same(server_factory: Factory) -> None:

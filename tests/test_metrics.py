@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import struct
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -29,7 +33,21 @@ GAUGES = {
     "wse_recovery_bytes",
     "wse_presence_topics",
     "wse_presence_users",
+    "wse_ready",
+    "wse_inbound_queue_bytes",
+    "wse_cluster_certificate_expiry_timestamp_seconds",
+    "wse_process_resident_memory_bytes",
+    "wse_process_max_fds",
+    "wse_process_cpus",
 }
+LIMITS = {
+    "wse_max_connections": "max_connections",
+    "wse_max_inbound_queue_size": "max_inbound_queue_size",
+    "wse_max_inbound_queue_bytes": "max_inbound_queue_bytes",
+    "wse_max_outbound_total_bytes": "max_outbound_total_bytes",
+    "wse_recovery_memory_budget_bytes": "recovery_memory_budget",
+}
+"""Gauges that say what the options allow, with the name of the option."""
 COUNTERS = {
     "wse_messages_received_total",
     "wse_messages_sent_total",
@@ -42,6 +60,7 @@ COUNTERS = {
     "wse_inbound_dropped_total",
     "wse_slow_consumer_drops_total",
     "wse_cluster_messages_sent_total",
+    "wse_process_cpu_seconds_total",
 }
 HISTOGRAMS = {"wse_broadcast_duration_seconds", "wse_send_size_bytes", "wse_handshake_duration_seconds"}
 """What the documents promise to operators, and what dashboards are built on."""
@@ -89,7 +108,7 @@ def test_everything_promised_is_there_with_its_type_and_a_help(running: Running)
     names = {name: family.type for name, family in page.families.items()}
     # The parser leaves `_total` out of the name of a counter.
     wanted = (
-        dict.fromkeys(GAUGES, "gauge")
+        dict.fromkeys([*GAUGES, *LIMITS], "gauge")
         | {name.removesuffix("_total"): "counter" for name in COUNTERS}
         | dict.fromkeys(HISTOGRAMS, "histogram")
         | {"wse_topic_messages": "counter", "wse_closes": "counter"}
@@ -100,7 +119,9 @@ def test_everything_promised_is_there_with_its_type_and_a_help(running: Running)
 
 def test_a_server_that_does_not_run_tells_zeros() -> None:
     page = scrape(RustWSEServer(HOST, 0))
-    assert {name.removesuffix("_total") for name in GAUGES | COUNTERS} | HISTOGRAMS <= set(page.families)
+    assert {name.removesuffix("_total") for name in GAUGES | COUNTERS | set(LIMITS)} | HISTOGRAMS <= set(
+        page.families
+    )
     assert {sample.value for family in page.families.values() for sample in family.samples} == {0.0}
 
 
@@ -118,6 +139,39 @@ def test_the_page_is_what_the_method_returns(running: Running) -> None:
 def test_a_scrape_asks_for_no_token_and_no_origin(server_factory: Factory) -> None:
     running = server_factory(jwt_secret="x" * 32, allowed_origins=["https://app.example.com"], path="/ws")
     assert ask(running.port, plain("GET", "/metrics", "Origin: https://evil.example")).status == 200
+
+
+def test_limits_are_told_beside_what_they_limit(server_factory: Factory) -> None:
+    asked = {option: 5_000_000 + number for number, option in enumerate(LIMITS.values())}
+    page = scrape(
+        server_factory(
+            **asked, max_outbound_queue_bytes=4096, max_message_size=4096, recovery_enabled=True
+        ).server
+    )
+    assert {option: page(metric) for metric, option in LIMITS.items()} == asked
+
+
+def test_a_server_is_ready_until_it_is_emptied(running: Running) -> None:
+    assert (scrape(running.server)("wse_ready"), scrape(running.server)("wse_draining")) == (1, 0)
+    running.server.drain()
+    assert ask(running.port, plain("GET", "/ready")).status == 503
+    told = Scrape(ask(running.port, plain("GET", "/metrics")).body.decode())
+    assert (told("wse_ready"), told("wse_draining")) == (0, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")
+def test_the_process_is_told_as_the_kernel_tells_it(running: Running) -> None:
+    before = scrape(running.server)
+    with Path("/proc/self/statm").open() as statm:
+        resident = int(statm.read().split()[1]) * resource.getpagesize()
+    assert before("wse_process_resident_memory_bytes") == pytest.approx(resident, rel=0.2)
+    assert before("wse_process_max_fds") == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert 1 <= before("wse_process_cpus") <= len(os.sched_getaffinity(0))
+    wanted = before("wse_process_cpu_seconds_total") + 0.05
+    assert wanted == pytest.approx(time.process_time(), abs=0.2)
+    while time.process_time() < wanted + 0.05:
+        pass
+    assert scrape(running.server)("wse_process_cpu_seconds_total") >= wanted
 
 
 def test_counters_say_what_happened(running: Running) -> None:
@@ -309,5 +363,9 @@ def test_inbound_depth_is_told_while_nobody_drains() -> None:
             client.send("one")
             client.send("two")
             wait_until(lambda: scrape(server)("wse_inbound_queue_depth") == 3, "a connect and two messages")
+            held = scrape(server)("wse_inbound_queue_bytes")
+            assert held >= len("one") + len("two")
+            server.drain_inbound(10, 0)
+            assert scrape(server)("wse_inbound_queue_bytes") <= held - len("one") - len("two")
     finally:
         server.stop()

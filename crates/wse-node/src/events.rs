@@ -418,6 +418,11 @@ impl Events {
         self.queue.lock().batches.iter().map(|batch| batch.events().len()).sum()
     }
 
+    /// Bytes that count towards the limit: of events that wait, and of messages that were promised room and are not whole yet.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Events that were lost, which happens only to what is left at shutdown.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -22,6 +22,7 @@ mod metrics;
 pub mod node;
 mod people;
 mod presence;
+mod process;
 pub mod publish;
 mod run;
 pub mod send_event;

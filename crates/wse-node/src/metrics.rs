@@ -5,8 +5,11 @@
 
 use std::fmt::{Display, Write};
 
+use wse_core::options::Options;
+
 use crate::health::Health;
 use crate::histories::Outcomes;
+use crate::process::Process;
 use crate::shared::Shared;
 use crate::stats::{Closes, Distribution, SIZES, TIMES};
 
@@ -22,6 +25,32 @@ pub(crate) struct Metrics {
     recoveries: [(&'static str, u64); 5],
     /// Plain requests by path and status.
     requests: Vec<(&'static str, &'static str, u64)>,
+    inbound_bytes: usize,
+    limits: Limits,
+    ready: bool,
+    process: Process,
+}
+
+/// What the options allow, told beside what there is: an alert that compares the two fits every server.
+#[derive(Debug, Default)]
+struct Limits {
+    connections: usize,
+    inbound_events: usize,
+    inbound_bytes: usize,
+    outbound_bytes: usize,
+    recovery_bytes: usize,
+}
+
+impl Limits {
+    fn of(options: &Options) -> Self {
+        Self {
+            connections: options.max_connections,
+            inbound_events: options.max_inbound_queue_size,
+            inbound_bytes: options.max_inbound_queue_bytes,
+            outbound_bytes: options.max_outbound_total_bytes,
+            recovery_bytes: options.recovery_memory_budget,
+        }
+    }
 }
 
 impl Metrics {
@@ -36,6 +65,10 @@ impl Metrics {
             busiest: Vec::new(),
             recoveries: Outcomes::counts(None),
             requests: Vec::new(),
+            inbound_bytes: 0,
+            limits: Limits::default(),
+            ready: false,
+            process: Process::default(),
         }
     }
 
@@ -50,6 +83,10 @@ impl Metrics {
             busiest: shared.topics.busiest(),
             recoveries: Outcomes::counts(shared.histories.as_ref().map(|histories| &histories.outcomes)),
             requests: shared.requests.list(),
+            inbound_bytes: shared.events.held_bytes(),
+            limits: Limits::of(&shared.options),
+            ready: shared.is_not_ready().is_none(),
+            process: Process::now(),
         }
     }
 
@@ -57,6 +94,7 @@ impl Metrics {
     pub(crate) fn to_text(&self) -> String {
         let mut page = Page(String::with_capacity(12 * 1024));
         self.gauges(&mut page);
+        self.limits(&mut page);
         self.counters(&mut page);
         self.cluster(&mut page);
         page.head(
@@ -118,9 +156,19 @@ impl Metrics {
             health.inbound_queue_depth,
         );
         page.gauge(
+            "wse_inbound_queue_bytes",
+            "Bytes of events that wait for the Python program.",
+            self.inbound_bytes,
+        );
+        page.gauge(
             "wse_outbound_queued_bytes",
             "Bytes that wait for clients, shared ones counted once.",
             health.outbound_bytes,
+        );
+        page.gauge(
+            "wse_ready",
+            "1 while new clients are welcome, as GET /ready says, else 0.",
+            u8::from(self.ready),
         );
         page.gauge(
             "wse_draining",
@@ -149,6 +197,45 @@ impl Metrics {
             "wse_presence_users",
             "Users present, summed over topics, in the whole cluster.",
             health.presence_total_users,
+        );
+    }
+
+    /// Under the names of the options. Those of the process are not called `process_...`, as a program may add this page to one of its
+    /// own, where a client library has told these already.
+    fn limits(&self, page: &mut Page) {
+        let (limits, process) = (&self.limits, &self.process);
+        page.gauge("wse_max_connections", "Option max_connections.", limits.connections);
+        page.gauge(
+            "wse_max_inbound_queue_size",
+            "Option max_inbound_queue_size, in events.",
+            limits.inbound_events,
+        );
+        page.gauge("wse_max_inbound_queue_bytes", "Option max_inbound_queue_bytes.", limits.inbound_bytes);
+        page.gauge("wse_max_outbound_total_bytes", "Option max_outbound_total_bytes.", limits.outbound_bytes);
+        page.gauge(
+            "wse_recovery_memory_budget_bytes",
+            "Option recovery_memory_budget.",
+            limits.recovery_bytes,
+        );
+        page.gauge(
+            "wse_process_max_fds",
+            "File descriptors that the process may have open. On Linux, like all of the process; 0 elsewhere.",
+            process.max_fds,
+        );
+        page.gauge(
+            "wse_process_resident_memory_bytes",
+            "Memory of the process that is in use, Python's included.",
+            process.resident_bytes,
+        );
+        page.gauge(
+            "wse_process_cpus",
+            "Processors that the process may use, as its affinity and control group say.",
+            process.cpus,
+        );
+        page.counter(
+            "wse_process_cpu_seconds_total",
+            "Seconds of processor time of the process, Python's included.",
+            process.cpu_seconds,
         );
     }
 
@@ -242,6 +329,11 @@ impl Metrics {
     fn cluster(&self, page: &mut Page) {
         let cluster = &self.health.cluster;
         page.gauge("wse_cluster_peers", "Other nodes that are reachable.", cluster.peers);
+        page.gauge(
+            "wse_cluster_certificate_expiry_timestamp_seconds",
+            "Until when this node's certificate is valid, in Unix time; 0 without one.",
+            cluster.certificate_expires,
+        );
         let counters = [
             ("wse_cluster_messages_sent_total", "Messages sent to other nodes.", cluster.sent),
             (
@@ -353,7 +445,7 @@ impl Page {
         self.value(name, value);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "counter", help);
         self.value(name, value);
     }

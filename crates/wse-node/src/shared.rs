@@ -164,6 +164,17 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Why no new clients should be sent here now, as a line; `None` while they are welcome.
+    pub(crate) fn is_not_ready(&self) -> Option<&'static str> {
+        if self.is_stopping() {
+            Some("stopping\n")
+        } else if self.drains.have_begun() {
+            Some("draining\n")
+        } else {
+            self.is_joining().then_some("joining\n")
+        }
+    }
+
     /// Ends all waiting and tells every shard to end.
     pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Release);

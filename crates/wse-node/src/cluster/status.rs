@@ -65,6 +65,8 @@ pub struct ClusterHealth {
     pub unknown: u64,
     /// Messages kept for `get_cluster_dlq_entries`.
     pub letters: usize,
+    /// Until when the node's certificate is valid, in seconds of Unix time; 0 without one.
+    pub certificate_expires: i64,
     /// What happened to topics with history.
     pub logs: Counters,
     /// Topics of which this node keeps a log, as home, replica or for its clients.
@@ -90,6 +92,7 @@ impl Cluster {
             reconnects: counts.reconnects.load(Relaxed),
             unknown: counts.unknown.load(Relaxed),
             letters: self.letters.len(),
+            certificate_expires: self.tls.as_ref().map_or(0, |tls| tls.expires()),
         }
     }
 

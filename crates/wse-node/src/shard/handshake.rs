@@ -367,10 +367,10 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
     let page = match request.path {
         "/health" => Some(Response::json(200, health::Health::of(shared).to_json())),
         "/metrics" => Some(Response::metrics(Metrics::of(shared).to_text())),
-        "/ready" if shared.is_stopping() => Some(Response::text(503, "stopping\n")),
-        "/ready" if shared.drains.have_begun() => Some(Response::text(503, "draining\n")),
-        "/ready" if shared.is_joining() => Some(Response::text(503, "joining\n")),
-        "/ready" => Some(Response::text(200, "ready\n")),
+        "/ready" => Some(match shared.is_not_ready() {
+            Some(reason) => Response::text(503, reason),
+            None => Response::text(200, "ready\n"),
+        }),
         path => shared.pages.read().get(path).map(|page| Response::clone(page)),
     };
     let label = match (&page, request.path) {
