@@ -333,9 +333,10 @@ _streams: dict[tuple[str, str], Stream] = {}
 
 
 def _listen(host: Host, name: str, topic: str, options: dict[str, Any]) -> None:
+    before = host.times(name)
     _listeners[name] = Listener(host, name, options)
-    answer = host.server.subscribe_connection(host.conn_id(name), [topic], timeout=10)
-    assert answer["confirmed"], answer
+    answer = host.server.subscribe_connection(host.conn_id(name, before + 1), [topic], timeout=10)
+    assert answer == {"subscribed": [topic], "refused": {}, "confirmed": True}
 
 
 def _hang_up(_: Host, name: str) -> None:

@@ -41,7 +41,7 @@ class Host:
         self.server.enable_drain_mode()
         self.server.start()
         self.events: list[Event] = []
-        self._named: dict[str, str] = {}
+        self._named: dict[str, list[str]] = {}
         self._arrived = threading.Condition()
 
     def drain(self) -> None:
@@ -55,17 +55,29 @@ class Host:
                 self.events.extend(batch)
                 for kind, conn_id, data in batch:
                     if kind in {"connect", "auth_connect"}:
-                        self._named[data.removeprefix("name=")] = conn_id
+                        self._named.setdefault(data.removeprefix("name="), []).append(conn_id)
                 self._arrived.notify_all()
 
-    def conn_id(self, name: str) -> str:
-        """Waits until the client with this name has connected and returns its connection id.
-
-        The name is what its cookie `name` or its token says.
-        """
+    def times(self, name: str) -> int:
+        """How often a client with this name was seen to connect."""
         with self._arrived:
-            assert self._arrived.wait_for(lambda: name in self._named, PATIENCE), f"{name} has not connected"
-            return self._named[name]
+            return len(self._named.get(name, ()))
+
+    def conn_id(self, name: str, times: int = 1) -> str:
+        """Waits until a client with this name has connected and returns the id of its last connection.
+
+        Args:
+            name: What its cookie `name` or its token says.
+            times: How often it has connected then. Who gives a name again counts, lest it gets the id of the
+                connection before, of which the events may be all that was drained so far.
+        """
+
+        def has_come() -> bool:
+            return len(self._named.get(name, ())) >= times
+
+        with self._arrived:
+            assert self._arrived.wait_for(has_come, PATIENCE), f"{name} has not connected"
+            return self._named[name][-1]
 
     def wait(self, kind: str, count: int, timeout: float) -> list[Event]:
         """Waits for `count` events of this kind, counted from the start, and returns them."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nodes import join, mesh, numbers, until, wait_until_whole
+from nodes import instance, join, linked, mesh, numbers, until, wait_until_whole
 from support import Peer, Running, wait_until
 
 Factory = Callable[..., Running]
@@ -141,6 +141,32 @@ def test_who_is_subscribed_before_its_node_joins_is_heard_of(server_factory: Fac
     wait_until_whole([first.server, second.server])
     first.server.broadcast("news", "hello")
     assert [peer.receive() for peer in peers] == ["hello"] * 3
+
+
+def test_what_is_said_in_the_moment_in_which_two_nodes_count_each_other_arrives(
+    server_factory: Factory,
+) -> None:
+    # Each knows nothing yet of what the other has subscribers of, and sends it everything until it does.
+    first = server_factory()
+    for topic in numbers(300):
+        first.server.subscribe_connection(first.dial().conn_id, [topic], timeout=0)
+    listener = first.subscriber("news")
+    seed = join(first.server)
+    for turn in numbers(12):
+        newcomer = server_factory()
+        heard = newcomer.subscriber("news")
+        join(newcomer.server, seeds=[seed])
+        while not newcomer.server.cluster_peers_count():
+            pass
+        newcomer.server.broadcast("news", f"newcomer {turn}")
+        name = instance(newcomer.server)
+        while name not in linked(first.server):
+            pass
+        first.server.broadcast("news", f"first {turn}")
+        # What each says itself is heard beside it.
+        assert {listener.receive(), listener.receive()} == {f"newcomer {turn}", f"first {turn}"}
+        assert {heard.receive(), heard.receive()} == {f"newcomer {turn}", f"first {turn}"}
+        newcomer.server.stop()
 
 
 def test_the_last_subscriber_that_leaves_takes_the_bytes_along(server_factory: Factory) -> None:
