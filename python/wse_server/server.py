@@ -515,6 +515,11 @@ class Server:
         return self._engine
 
     @property
+    def options(self) -> ServerOptions:
+        """The options of the engine that it was made with, or that `configure` gave it."""
+        return self._options.copy()
+
+    @property
     def host(self) -> str:
         """The address that it listens on."""
         return self._engine.host

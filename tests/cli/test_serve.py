@@ -42,7 +42,7 @@ def test_without_a_secret_it_says_loudly_that_it_is_open_and_lets_nobody_publish
 
 def test_clients_publish_where_they_may() -> None:
     with Service("--client-publish") as service:
-        service.logged("OPEN TO EVERYBODY", "and publish")
+        service.logged("OPEN TO EVERYBODY", "and publish to it")
         peer = client(service)
         ask(peer, "subscription_update", action="subscribe", topics=["news"])
         say(peer, "publish", "1", topic="news", data={"t": "hello"})

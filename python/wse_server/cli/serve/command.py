@@ -25,7 +25,10 @@ EPILOG = (
 @with_settings
 def serve(**arguments: Any) -> int:
     """Run a server: that of --app, or one whose clients subscribe and to which the HTTP API publishes."""
+    from wse_server.cli.check import look
+
     deployment = deployment_of(arguments)
+    deployment.findings = look(deployment)
     problems = [found for found in deployment.findings if found.level is Level.PROBLEM]
     for found in problems:
         say_error(CliError(f"{found.source}: {found.message}", hint=found.hint))

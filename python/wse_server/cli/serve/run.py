@@ -7,19 +7,21 @@ import errno
 import importlib
 import importlib.util
 import logging
+import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from wse_server import Server, __version__
-from wse_server._typing import override
+from wse_server import Server
+from wse_server.cli.check.machine import descriptors
 from wse_server.cli.errors import CliError, ExitCode
-from wse_server.cli.output import write_json, write_line
 from wse_server.cli.serve.application import make_server
+from wse_server.cli.serve.company import Company
 from wse_server.cli.serve.logs import configure
 from wse_server.cli.serve.reload import Reloader
 from wse_server.cli.settings import Deployment, Level
-from wse_server.running import Watcher, serve
+from wse_server.cli.systemd import Notifier, watchdog_interval
+from wse_server.running import serve
 
 __all__ = ["run"]
 
@@ -40,7 +42,7 @@ def run(deployment: Deployment, flags: Mapping[str, object]) -> None:
     for found in deployment.findings:
         _LOGGER.log(logging.WARNING if found.level is Level.WARNING else logging.INFO, "%s", found.line)
     server = make_server(deployment)
-    _tell_who_may_come(deployment)
+    _raise_limits(deployment)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(_run(server, deployment, flags))
@@ -52,61 +54,27 @@ def run(deployment: Deployment, flags: Mapping[str, object]) -> None:
 
 
 async def _run(server: Server, deployment: Deployment, flags: Mapping[str, object]) -> None:
-    reloader = Reloader(server, deployment, flags)
+    notifier = Notifier.of(os.environ)
+    reloader = Reloader(server, deployment, flags, notifier)
+    watchdog = watchdog_interval(os.environ)
+    company = Company(server, deployment.log_format, reloader, notifier, watchdog)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reloader.request)
     try:
-        await serve(server, deployment.drain_timeout, _Service(server, deployment, reloader))
+        await serve(server, deployment.drain_timeout, company)
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        await company.end()
         await reloader.end()
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
-class _Service(Watcher):
-    """Tells the world around the process how it is."""
-
-    def __init__(self, server: Server, deployment: Deployment, reloader: Reloader) -> None:
-        self._server = server
-        self._deployment = deployment
-        self._reloader = reloader
-
-    @override
-    def started(self) -> None:
-        _tell_ready(self._server, self._deployment.log_format)
-        self._reloader.begin()
-
-    @override
-    def draining(self, seconds: float) -> None:
-        _LOGGER.info("clients are sent away over %g s; a second signal hurries", seconds)
-
-
-def _tell_ready(server: Server, form: str) -> None:
-    """The one line on stdout: in the form of the log, since both often end up in one place."""
-    identity = server.engine.cluster_identity()
-    if form == "json":
-        line: dict[str, Any] = {"ready": True, "host": server.host, "port": server.port}
-        if identity is not None:
-            line |= {"cluster": identity["address"], "instance_id": identity["instance_id"]}
-        write_json(line | {"version": __version__})
-        return
-    cluster = "" if identity is None else f", as a node of a cluster on {identity['address']}"
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    write_line(f"wse {__version__} is ready on {host}:{server.port}{cluster}")
-
-
-def _tell_who_may_come(deployment: Deployment) -> None:
-    if deployment.app is not None:
-        return
-    options = deployment.options
-    if options.get("jwt_secret") is None and options.get("jwks") is None:
-        may = (
-            "subscribe to every topic and publish"
-            if options.get("client_publish")
-            else "subscribe to every topic"
-        )
-        _LOGGER.warning(
-            "OPEN TO EVERYBODY: without jwt_secret or jwks anybody who reaches the port may %s", may
-        )
+def _raise_limits(deployment: Deployment) -> None:
+    """Lets the process have as many file descriptors as its clients need, as far as it may."""
+    needed = descriptors(deployment)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

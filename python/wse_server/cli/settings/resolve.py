@@ -28,6 +28,8 @@ class Value:
 
     value: Any
     source: str
+    file: Path | None = None
+    """The file that it was read from, if it is a secret that was given so."""
 
     @property
     def is_given(self) -> bool:
@@ -124,7 +126,8 @@ def _resolve_one(
             return
         if said:
             try:
-                result.values[setting.name] = Value(_value(setting, said[0]), said[0].source)
+                file = _beside(said[0], str(said[0].raw)) if said[0].is_file else None
+                result.values[setting.name] = Value(_value(setting, said[0]), said[0].source, file)
             except Wrong as wrong:
                 result.findings.append(problem(setting.name, said[0].source, str(wrong)))
             return
