@@ -34,6 +34,7 @@ NOT_RUN = [
         "it reads a report; `test_autobahn.py` tests it",
     ),
     ("docs/how-to/benchmarks.md", "console", "$ make bench", "it measures for an hour"),
+    ("docs/how-to/certificates.md", "sh", "kubectl create secret", "it takes a Kubernetes"),
     ("docs/how-to/deployment.md", "nginx", "upstream wse_backend", "it takes an nginx with certificates"),
     ("docs/how-to/deployment.md", "ini", "[Unit]", "it takes a systemd that owns the machine"),
     ("docs/how-to/http-api.md", "nginx", "location /api/", "it takes an nginx"),
