@@ -22,6 +22,7 @@ from wse_server.types import (
 )
 
 __all__ = [
+    "LoadRun",
     "Position",
     "PublishTimeout",
     "RustWSEServer",
@@ -58,6 +59,42 @@ class Position:
     def __hash__(self) -> int: ...
     @override
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class LoadRun:
+    def __new__(
+        cls,
+        address: str,
+        port: int,
+        request: str,
+        *,
+        tokens: list[str] | None = None,
+        sources: list[str] | None = None,
+        concurrency: int = 256,
+        connect_timeout: float = 10.0,
+        limit: float = 3600.0,
+    ) -> Self: ...
+    def add(
+        self,
+        role: Literal["hold", "echo", "send", "post"],
+        clients: int,
+        *,
+        threads: int = 1,
+        hello: str = "",
+        ready: str = "",
+        message: str = "",
+        rate: float = 0.0,
+        topics: int = 0,
+        request: str = "",
+    ) -> None: ...
+    def start(self) -> None: ...
+    def begin(self) -> None: ...
+    def rest(self) -> None: ...
+    def reset(self) -> None: ...
+    def stage(self) -> Literal["connecting", "ready", "working", "ended"]: ...
+    def wait(self, timeout: float) -> Literal["connecting", "ready", "working", "ended"]: ...
+    def tally(self) -> dict[str, Any]: ...
+    def stop(self) -> None: ...
 
 @final
 class RustWSEServer:

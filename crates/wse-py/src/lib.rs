@@ -8,6 +8,7 @@ mod event;
 mod events;
 mod gc;
 mod json_text;
+mod load;
 mod logging;
 mod options;
 mod position;
@@ -27,6 +28,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<position::Position>()?;
     module.add("PublishTimeout", module.py().get_type::<position::PublishTimeout>())?;
     module.add_class::<server::RustWSEServer>()?;
+    module.add_class::<load::LoadRun>()?;
     module.add_function(wrap_pyfunction!(event::json_text, module)?)?;
     tokens::register(module)
 }

@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
     "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
     "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
+    "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
 }
 
 
