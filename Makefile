@@ -99,13 +99,13 @@ wheel: $(RELEASE_VENV)/.ready ## the abi3 wheel for users, in build/wheels
 	    --interpreter $(RELEASE_VENV)/bin/python
 
 .PHONY: wheel-client
-wheel-client: $(VENV)/.ready ## the pure Python wheel of the client, in build/client
+wheel-client: $(RELEASE_VENV)/.ready ## the pure Python wheel of the client, in build/client
 	@rm -rf build/client
-	cd python/wse_client && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/build/client
+	cd python/wse_client && $(RELEASE_VENV)/bin/python -m hatchling build -t wheel -d $(CURDIR)/build/client
 
 .PHONY: build-release
-build-release: wheel ## the wheel, installed in .venv-release
-	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl
+build-release: wheel wheel-client ## the wheels, installed in .venv-release; its bin/ has the command wse
+	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl build/client/*.whl
 
 .PHONY: generate
 generate: $(VENV)/.ready ## write what is generated: stub, option and code tables, their reference pages
