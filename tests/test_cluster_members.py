@@ -57,6 +57,16 @@ def test_nodes_that_all_name_all_and_themselves_are_linked(server_factory: Facto
         assert {peer["address"] for peer in node.cluster_info()} == set(known) - {own}, "oneself is no peer"
 
 
+def test_nodes_that_listen_on_one_address_each_are_found_there(server_factory: Factory) -> None:
+    # The same port on each: an address that is taken from the near end of a link would be that of the seed.
+    nodes, port = servers(server_factory, 3), free_port()
+    hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+    for node, host in zip(nodes, hosts, strict=True):
+        node.connect_cluster([], seeds=[f"{hosts[0]}:{port}"], cluster_port=port, cluster_host=host)
+    wait_until_whole(nodes)
+    assert {peer["address"] for peer in nodes[0].cluster_info()} == {f"{host}:{port}" for host in hosts[1:]}
+
+
 def test_one_seed_makes_all_known_to_all(server_factory: Factory) -> None:
     nodes = servers(server_factory, 5)
     seed = join(nodes[0])

@@ -17,7 +17,7 @@ pub struct ClusterConfig {
     pub peers: Vec<String>,
     /// The same; one that can be reached is enough.
     pub seeds: Vec<String>,
-    /// Where others reach this node, if that is not this end of its links.
+    /// Where others reach this node, if that is neither where it listens nor this end of its links.
     pub advertised: Option<String>,
     /// Where to listen.
     pub host: String,
@@ -104,6 +104,10 @@ impl ClusterConfig {
         }
         let port = Port::bind(&self.host, self.port)
             .map_err(|error| ConnectError::Bind(self.host.clone(), self.port, error))?;
+        // Who listens on one address alone is reached there and nowhere else, whatever the near ends of its links are.
+        let bound = port.address();
+        let only = if bound.ip().is_unspecified() { None } else { Address::of(bound.ip(), bound.port()) };
+        let advertised = advertised.or(only);
         let guard = Guard { tls, secret: self.secret.clone(), cluster_name: self.name.clone() };
         let members = wse_mesh::members::Config {
             cluster: self.name.clone(),

@@ -33,7 +33,8 @@ impl RustWSEServer {
     ///     cluster_port: Port to listen on for other nodes; None is 9999, 0 any that is free (`cluster_info` tells it to the others). Never the
     ///         public port.
     ///     seeds: Like peers; one that can be reached is enough, since nodes tell each other of all they know.
-    ///     cluster_addr: Where others reach this node; None is this end of its links, with the cluster port.
+    ///     cluster_addr: Where others reach this node; None is the address that it listens on or, where that is all of them,
+    ///         this end of its links, with the cluster port.
     ///     cluster_secret: Text or bytes that all nodes know and prove to each other; without TLS it keeps strangers out, but what nodes say can
     ///         be read on the way.
     ///     cluster_name: Nodes of another name are refused.

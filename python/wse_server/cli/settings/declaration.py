@@ -180,7 +180,7 @@ _OF_THE_CLUSTER = (
     _port("cluster_port", 9999, _CLUSTER, "cluster", "Port to listen on for other nodes."),
     Setting(
         "cluster_addr", "text", None, "host:port", "an address such as '10.0.0.1:9999'", _CLUSTER,
-        "Where others reach this node; without it the pod's address, else this end of its links.", "cluster",
+        "Where others reach this node; without it the pod's address, or where it listens.", "cluster",
         nullable=True,
     ),
     Setting(
