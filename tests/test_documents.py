@@ -45,6 +45,8 @@ NOT_RUN = [
         "it takes a Prometheus; `test_metrics.py` is one",
     ),
     ("docs/how-to/http-api.md", "nginx", "deny all", "it takes an nginx"),
+    ("docs/how-to/serve.md", "console", "$ pip install 'wse", "`make wheel-smoke` installs the wheel"),
+    ("docs/how-to/serve.md", "console", "$ systemctl reload", "it takes a systemd that owns the machine"),
     ("docs/how-to/reverse-proxies.md", "nginx", "proxy_add_x_forwarded_for", "it takes an nginx"),
     ("docs/how-to/reverse-proxies.md", "nginx", "X-Real-IP", "it takes an nginx"),
     ("docs/how-to/reverse-proxies.md", "nginx", "stream {", "it takes an nginx with certificates"),

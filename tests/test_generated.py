@@ -11,10 +11,12 @@ import pytest
 
 from wse_server import codes
 
+CLI_ERRORS = "python/wse_server/cli/errors.py"
 GENERATED = [
     "crates/wse-core/src/options/generated.rs",
     "crates/wse-core/src/protocol/codes.rs",
     "crates/wse-py/src/options/generated.rs",
+    "docs/reference/cli.md",
     "docs/reference/codes.md",
     "docs/reference/http-api.md",
     "docs/reference/options.md",
@@ -37,7 +39,7 @@ def generate(repository: Path, *arguments: str) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def copy(repository: Path, tmp_path: Path) -> Path:
     """The declarations and what is generated from them, in a place where they may be changed."""
-    declared = ["Cargo.toml", "spec/options.toml", "spec/codes.toml", "spec/openapi.json"]
+    declared = ["Cargo.toml", "spec/options.toml", "spec/codes.toml", "spec/openapi.json", CLI_ERRORS]
     for path in [*declared, "rustfmt.toml", *GENERATED]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(repository / path, tmp_path / path)

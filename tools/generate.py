@@ -4,7 +4,8 @@
     python3 tools/generate.py            write
     python3 tools/generate.py --check    print the stale files and exit with 1 if there are any
 
-It needs rustfmt, which comes with the Rust toolchain, and nothing else beyond the standard library.
+It needs rustfmt, which comes with the Rust toolchain. For the page on the command line it needs the built
+package and click; without them that page is left alone.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from typing import Any, Self
 
 from support import HOST, PATIENCE, wait_until
 
+_KEPT = {"WSE_PORT": "0", "WSE_HOST": HOST}
+
 WSE = [sys.executable, "-m", "wse_server"]
 
 
@@ -41,11 +43,13 @@ class Done:
     err: str
 
 
-def wse(*arguments: object, cwd: Path | None = None, **variables: str) -> Done:
+def wse(
+    *arguments: object, cwd: Path | None = None, environ: Mapping[str, str] | None = None, **variables: str
+) -> Done:
     """Runs a command to its end. It never shows a traceback."""
     done = subprocess.run(
         [*WSE, *map(str, arguments)],
-        env=environment(variables),
+        env=environment({**(environ or {}), **variables}),
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -62,18 +66,26 @@ class Service:
     Args:
         arguments: What follows `serve`.
         cwd: Where it runs.
-        variables: What is in its environment.
+        environ: What is in its environment.
+        kept: Whether it keeps to loopback and a port of its own.
+        variables: What is there besides.
         prefix: What runs it, such as `unshare`.
     """
 
     def __init__(
-        self, *arguments: object, cwd: Path | None = None, prefix: tuple[str, ...] = (), **variables: str
+        self,
+        *arguments: object,
+        cwd: Path | None = None,
+        prefix: tuple[str, ...] = (),
+        environ: Mapping[str, str] | None = None,
+        kept: bool = True,
+        **variables: str,
     ) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
         self.process = subprocess.Popen(
             [*prefix, *WSE, "serve", *map(str, arguments)],
-            env=environment({"WSE_PORT": "0", "WSE_HOST": HOST} | variables),
+            env=environment({**(_KEPT if kept else {}), **(environ or {}), **variables}),
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -179,5 +179,5 @@ def test_certificates_of_the_cluster_are_read_anew(tmp_path: Path) -> None:
         put(theirs)
         reload(first, "INFO", "reloaded: the certificates of the cluster")
         arguments = {f"WSE_TLS_{name.upper()}": str(getattr(theirs, name)) for name in ("ca", "cert", "key")}
-        with Service(WSE_SEEDS=first.cluster, WSE_CLUSTER_PORT="0", **arguments) as second:
+        with Service(WSE_SEEDS=first.cluster, WSE_CLUSTER_PORT="0", environ=arguments) as second:
             wait_until(lambda: second.health()["cluster_connected"], "they are linked")

@@ -186,7 +186,7 @@ def test_systemd_takes_the_unit_and_finds_it_hardened(repository: Path, tmp_path
     about_ours = [line for line in done.stderr.splitlines() if "wse.service" in line]
     assert (done.returncode, about_ours) == (0, []), done.stderr
     # Exposure from 0 to 100; what is not hardened has 96.
-    security = [str(ANALYZE), "security", "--offline=yes", "--threshold=20", unit]
+    security = [str(ANALYZE), "security", "--offline=yes", "--threshold=20", str(unit)]
     done = subprocess.run(security, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -200,8 +200,8 @@ def test_the_server_takes_the_file_of_the_unit(repository: Path, tmp_path: Path)
     for name in ("jwt_secret", "api_key"):
         (tmp_path / name).write_text("0123456789abcdef" * 4 + "\n")
     variables = {f"WSE_{name.upper()}_FILE": str(tmp_path / name) for name in ("jwt_secret", "api_key")}
-    with Service("--config", tmp_path / "wse.toml", **variables) as service:
+    with Service("--config", tmp_path / "wse.toml", environ=variables) as service:
         wait_until(lambda: service.get("/ready")[0] == 200, "it is ready")
         assert service.stop() == 0
-    done = wse("check", "--config", tmp_path / "wse.toml", **variables)
+    done = wse("check", "--config", tmp_path / "wse.toml", environ=variables)
     assert done.code == 0, done.out + done.err

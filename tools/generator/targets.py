@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import (
+    cli_markdown,
     client_version,
     codes,
     codes_markdown,
@@ -24,7 +25,7 @@ def all_files(root: Path) -> dict[str, str]:
     declared = options.load(root)
     table = codes.load(root)
     python_codes = codes_python.module(table)
-    return {
+    files = {
         options_rust.CORE: rustfmt(root, options_rust.core(declared)),
         options_rust.SPEC: rustfmt(root, options_rust.specs(declared)),
         options_rust.BINDING: rustfmt(root, options_rust.binding(declared)),
@@ -38,3 +39,5 @@ def all_files(root: Path) -> dict[str, str]:
         codes_markdown.PATH: codes_markdown.page(table),
         openapi_markdown.PATH: openapi_markdown.page(root),
     }
+    command_line = cli_markdown.page(root)
+    return files if command_line is None else {**files, cli_markdown.PATH: command_line}

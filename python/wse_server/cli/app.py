@@ -22,6 +22,7 @@ __all__ = ["run", "wse"]
 _COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("wse_server.cli.serve.command:serve", "run a server, alone or as a node of a cluster"),
     "check": ("wse_server.cli.check.command:check", "say what is wrong with a configuration before it runs"),
+    "completion": ("wse_server.cli.completion:completion", "print what a shell needs to complete wse"),
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
     "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
     "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),

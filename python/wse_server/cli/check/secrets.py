@@ -20,7 +20,7 @@ _WORDS = (
 )  # fmt: skip
 _PEM = b"-----BEGIN"
 # A key of 32 hexadecimal digits has 128 bits; what a count of its letters tells of it is a little less.
-_LEAST_BITS = 96
+_LEAST_BITS = 90
 _RANDOM = "openssl rand -hex 32 makes a good one"
 
 

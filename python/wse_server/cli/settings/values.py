@@ -125,8 +125,11 @@ def _bytes(setting: Setting, text: str) -> int:
         )
     if unit not in _SIZES:
         raise _wrong(setting, text, "; sizes such as 64MiB and 64MB are understood")
-    number = float(digits) * _SIZES[unit] if "." in digits else int(digits) * _SIZES[unit]
-    return int(_in_range(setting, int(number), text))
+    try:
+        number = int(float(digits) * _SIZES[unit]) if "." in digits else int(digits) * _SIZES[unit]
+    except (OverflowError, ValueError):
+        raise _wrong(setting, text) from None
+    return int(_in_range(setting, number, text))
 
 
 def _seconds(setting: Setting, text: str) -> float:
