@@ -1,18 +1,21 @@
-"""Each promise of docs/topics/guarantees.md names tests, and they exist."""
+"""Each promise of docs/topics/guarantees.md and of docs/topics/security.md names tests, and they exist."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 
-def test_every_promise_is_held_by_tests_that_exist(repository: Path) -> None:
+
+@pytest.mark.parametrize(("page", "least"), [("guarantees", 10), ("security", 30)])
+def test_every_promise_is_held_by_tests_that_exist(repository: Path, page: str, least: int) -> None:
     rows = [
         line
-        for line in (repository / "docs/topics/guarantees.md").read_text().splitlines()
+        for line in (repository / f"docs/topics/{page}.md").read_text().splitlines()
         if line.startswith("| **")
     ]
-    assert len(rows) >= 10
+    assert len(rows) >= least
     for row in rows:
         named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", row)
         assert named, f"nothing holds: {row}"

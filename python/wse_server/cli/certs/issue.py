@@ -33,6 +33,7 @@ __all__ = [
     "PrivateKey",
     "UnusableError",
     "belongs",
+    "hash_of",
     "issued_by",
     "key_kind",
     "key_pem",
@@ -100,7 +101,7 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(_authority_key(authority), critical=False)
         )
-        return builder.sign(self.key, _hash(self.key))
+        return builder.sign(self.key, hash_of(self.key))
 
 
 def make_key() -> PrivateKey:
@@ -122,7 +123,7 @@ def make_authority(key: PrivateKey, name: str, *, days: int, now: dt.datetime) -
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    return Authority(builder.sign(key, _hash(key)), key)
+    return Authority(builder.sign(key, hash_of(key)), key)
 
 
 def read_certificates(pem: bytes) -> list[x509.Certificate]:
@@ -255,7 +256,7 @@ def _is_accepted(key: object) -> bool:
     return isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey)
 
 
-def _hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
+def hash_of(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     """What a signature with this key goes over; Ed25519 has a hash of its own."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return None
