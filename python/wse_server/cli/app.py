@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
     "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
     "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
+    "sub": ("wse_server.cli.sub:sub", "show what is published to topics, as it comes"),
 }
 
 
