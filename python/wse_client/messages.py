@@ -37,9 +37,11 @@ class Message:
         topic: The topic it was published to; None where the server does not say it, which is so without
             history.
         position: Where it stands in the topic; None without history.
+        is_recovered: Whether it comes from the history: it was published before the server answered the
+            subscription, or the return of the client.
     """
 
-    __slots__ = ("content", "position", "topic")
+    __slots__ = ("content", "is_recovered", "position", "topic")
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Message:
         self.content = content
         self.topic = topic
         self.position = position
+        self.is_recovered = False
 
     @property
     def type(self) -> str:

@@ -42,6 +42,8 @@ class Track:
 
         What comes before that comes again, or is told as a gap.
         """
+        self.stood: Position | None = None
+        """The last message of the topic when the server answered on this connection."""
         self.is_shared = is_shared
         self.is_pattern = is_pattern(topic)
         self._inbox = inbox
@@ -71,12 +73,13 @@ class Track:
         """The server has subscribed it; `recovery` is what the answer says of its position, if anything."""
         asked, was_live = self.recoverable, self._was_live
         self.is_live = self._was_live = True
+        self.stood = None
         if recovery is None:
             self.position = None
             if (was_live or asked is not None) and not self.is_shared:
                 self._tell(Gap(self.topic, GapCause.NO_HISTORY))
             return
-        stands = Position(str(recovery["epoch"]), int(recovery["offset"]))
+        self.stood = stands = Position(str(recovery["epoch"]), int(recovery["offset"]))
         if asked is None:
             self.position = stands
             self.began = self.began or stands
@@ -109,6 +112,8 @@ class Track:
             self._set(message.topic, at)
         else:
             self.position = at
+            stood = self.stood
+            message.is_recovered = stood is not None and stood.epoch == at.epoch and at.offset <= stood.offset
         self._inbox.push(message, size)
 
     def gap(self, p: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
     "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
     "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
+    "sub": ("wse_server.cli.sub:sub", "show what is published to topics, as it comes"),
 }
 
 

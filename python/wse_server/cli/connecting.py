@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -15,6 +15,7 @@ from wse_server.cli.address import Address, local_address, parse_address
 from wse_server.cli.errors import CliError, ExitCode
 
 __all__ = [
+    "Secret",
     "api_key_options",
     "ca_option",
     "of_websocket",
@@ -118,10 +119,26 @@ def _secret_options(name: str, variable: str, summary: str) -> Callable[[F], F]:
     return decorate
 
 
-def secret(context: click.Context, name: str) -> tuple[str | None, bool]:
-    """The token or key that was given, and whether it was on the command line rather than in the environment.
+class Secret(NamedTuple):
+    """A token or key.
 
-    What is on the command line counts before any variable.
+    Attributes:
+        text: It, None if none was given.
+        is_typed: Whether it was on the command line rather than in the environment.
+        file: The file it is from.
+    """
+
+    text: str | None
+    is_typed: bool
+    file: str | None
+
+    def again(self, option: str) -> str:
+        """It as its file has it now, for a program that runs for longer than a token lasts."""
+        return self.text or "" if self.file is None else _checked(_content(self.file, option), option)
+
+
+def secret(context: click.Context, name: str) -> Secret:
+    """The token or key that was given. What is on the command line counts before any variable.
 
     Args:
         context: The command.
@@ -145,13 +162,16 @@ def secret(context: click.Context, name: str) -> tuple[str | None, bool]:
             raise CliError(f"{names} are both given", hint="leave one of them", code=ExitCode.USAGE)
         if given:
             value: str = context.params[given[0]]
-            text = value if given[0] == name else _content(value, option)
-            if not (text and text.isascii() and text.isprintable()) or " " in text:
-                raise CliError(
-                    f"{option} must be visible ASCII characters without spaces", code=ExitCode.USAGE
-                )
-            return text, source is ParameterSource.COMMANDLINE
-    return None, False
+            file = None if given[0] == name else value
+            text = _checked(value if file is None else _content(file, option), option)
+            return Secret(text, source is ParameterSource.COMMANDLINE, file)
+    return Secret(None, False, None)
+
+
+def _checked(text: str, option: str) -> str:
+    if not (text and text.isascii() and text.isprintable()) or " " in text:
+        raise CliError(f"{option} must be visible ASCII characters without spaces", code=ExitCode.USAGE)
+    return text
 
 
 def _content(path: str, option: str) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import threading
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, Self
 
 import click
 
@@ -26,12 +24,7 @@ from wse_server.cli.connecting import (
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import err, write_line
 
-if TYPE_CHECKING:
-    from wse_client import Client
-
 __all__ = ["message_of", "pub"]
-
-T = TypeVar("T")
 
 # A batch of publish_many: at most 10,000 messages and 8 MiB. Less is as quick and is answered sooner.
 _MOST_LINES = 5000
@@ -162,25 +155,32 @@ class _OverHttp:
 
 
 class _AsClient:
-    """Publishes as a client does. Its event loop has a thread of its own, as the input is waited for here."""
+    """Publishes as a client does."""
 
     def __init__(self, address: Address, token: str | None, *, timeout: float, ca: str | None) -> None:
+        from wse_server.cli.client import Background
+
         self.way = f"as a client of {address.websocket}"
         self._address = address
-        self._token = token
+        self._has_token = token is not None
         self._timeout = timeout
-        self._ca = ca
-        self._loop: asyncio.AbstractEventLoop
-        self._thread = threading.Thread(target=self._serve, name="client", daemon=True)
-        self._open = AsyncExitStack()
-        self._client: Client
+        self._background = Background(
+            [address],
+            token=token,
+            ca=ca,
+            patience=timeout,
+            # Room for a batch, with what its messages are wrapped in.
+            publish_queue_bytes=128 << 20,
+            on_trouble=lambda _: None,
+        )
 
     def publish(self, topic: str, messages: list[str]) -> _Published:
-        return self._run(self._publish(topic, [json.loads(message) for message in messages]))
+        return self._background.run(self._publish(topic, [json.loads(message) for message in messages]))
 
     async def _publish(self, topic: str, messages: list[dict[str, Any]]) -> _Published:
         # All are on their way before the first is answered. Tasks begin in the order in which they were made.
-        sent = [self._client.publish(topic, message, timeout=self._timeout) for message in messages]
+        publish, timeout = self._background.client.publish, self._timeout
+        sent = [publish(topic, message, timeout=timeout) for message in messages]
         positions = await asyncio.gather(*sent, return_exceptions=True)
         for number, position in enumerate(positions):
             if isinstance(position, BaseException):
@@ -196,59 +196,19 @@ class _AsClient:
                 f"{self._address.websocket}: {error}",
                 hint="does the server let clients publish (client_publish)? --api-key publishes without that",
             )
-        told = of_websocket(error, self._address.websocket, has_token=self._token is not None)
+        told = of_websocket(error, self._address.websocket, has_token=self._has_token)
         if number:
             return CliError(f"{told} (message {number + 1} of this batch)", hint=told.hint, code=told.code)
         return told
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def _connect(self) -> None:
-        from wse_server.cli.client import connected
-
-        self._client = await self._open.enter_async_context(
-            connected(
-                [self._address],
-                token=self._token,
-                ca=self._ca,
-                patience=self._timeout,
-                # Room for a batch, with what its messages are wrapped in.
-                publish_queue_bytes=128 << 20,
-                on_trouble=lambda _: None,
-            )
-        )
-
-    def _serve(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.get_loop().run_forever()
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread.start()
-        try:
-            self._run(self._connect())
-        except BaseException:
-            self._stop()
-            raise
+        self._background.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._run(self._open.aclose())
-        finally:
-            self._stop()
+        self._background.__exit__(kind, error, trace)
 
 
 # ---- The command ----
@@ -339,24 +299,23 @@ def _choose(
     context: click.Context, url: str | None, *, wait: str, timeout: float, ca: str | None
 ) -> _Publisher:
     """The way to publish: what is on the command line decides before what is in the environment."""
-    key, is_typed_key = secret(context, "api_key")
-    token, is_typed_token = secret(context, "token")
-    if is_typed_key and is_typed_token:
+    key, token = secret(context, "api_key"), secret(context, "token")
+    if key.is_typed and token.is_typed:
         raise CliError(
             "an API key and a token are both given",
             hint="a key publishes over HTTP, a token as a client: leave one of them",
             code=ExitCode.USAGE,
         )
     address = server_address(url)
-    if key is not None and not is_typed_token:
-        return _OverHttp(address, key, wait=wait, timeout=timeout, ca=ca)
+    if key.text is not None and not token.is_typed:
+        return _OverHttp(address, key.text, wait=wait, timeout=timeout, ca=ca)
     if wait == "stored":
         raise CliError(
             "--wait stored needs an API key",
             hint="a client is told the position, and not who holds the message",
             code=ExitCode.USAGE,
         )
-    return _AsClient(address, token, timeout=timeout, ca=ca)
+    return _AsClient(address, token.text, timeout=timeout, ca=ca)
 
 
 def _paced(first: list[list[str]], batches: Iterator[list[str]], rate: float | None) -> Iterator[list[str]]:
