@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -40,6 +41,7 @@ mount -t proc proc {root}/proc
 mount --rbind /dev {root}/dev
 {mounts}
 hostname {hostname}
+{limits}
 exec chroot {root} setpriv --reuid {user} --regid {group} {groups} \\
     --bounding-set=-all --inh-caps=-all --no-new-privs env -i --chdir={directory} {environment} {command}
 """
@@ -76,6 +78,7 @@ class Container(Program):
         groups: Further groups.
         hostname: Its name.
         directory: Where the command runs.
+        descriptors: How many files and sockets it may have open; None for as many as this process.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Container(Program):
         groups: Sequence[str] = (),
         hostname: str = "container",
         directory: str = "/app",
+        descriptors: int | None = None,
     ) -> None:
         self._layer = Path(tempfile.mkdtemp(prefix="wse-layer-", dir=LAYERS))
         self._root = Path(tempfile.mkdtemp(prefix="wse-root-"))
@@ -98,11 +102,14 @@ class Container(Program):
         ours = [f"{Path(sys.executable).parent}", *os.environ["PATH"].split(":")]
         variables = {"PATH": ":".join(ours)} | dict(environment or {})
         number, _, group = user.partition(":")
+        # A container's engine may allow more than it has itself; this machine need not.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         setup = SETUP.format(
             layer=self._layer,
             root=self._root,
             mounts="\n".join(self._mounts(mounts or {}, tmpfs)),
             hostname=shlex.quote(hostname),
+            limits="" if descriptors is None else f"ulimit -n {min(descriptors, most)}",
             user=number,
             group=group or number,
             groups=f"--groups {','.join(groups)}" if groups else "--clear-groups",
@@ -112,7 +119,7 @@ class Container(Program):
         )
         # `Program` starts a Python, with -u before all else.
         launcher = self._layer / "launcher"
-        unshare = "unshare --mount --pid --fork --kill-child --uts --ipc"
+        unshare = "unshare --mount --pid --fork --uts --ipc"
         launcher.write_text(f"#!/bin/sh\nexec {shlex.join(enter)} {unshare} sh -c {shlex.quote(setup)}\n")
         launcher.chmod(0o755)
         super().__init__(python=str(launcher))
@@ -138,8 +145,8 @@ class Container(Program):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # With its parent it ends at once.
-        self._process.kill()
+        # With process 1 all of it ends. (`--kill-child` does not outlive the change of the user.)
+        self.send_signal(signal.SIGKILL)
         self.wait()
         shutil.rmtree(self._layer, ignore_errors=True)
         with suppress(OSError):

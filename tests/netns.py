@@ -6,10 +6,15 @@ and no interface leads out of them. It takes root, `ip` and `ss` (iproute2) and 
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import ctypes
 import functools
+import http.client
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,6 +51,7 @@ table bridge wse {
 """
 
 _numbers = itertools.count()
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _run(*command: str, text: str | None = None) -> None:
@@ -104,6 +110,11 @@ class Network:
     ) -> None:
         self._remove()
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of all hosts."""
+        return self._hosts
+
     def address(self, host: str) -> str:
         """The IP address of a host."""
         return f"{self._prefix}.{self._first + self._hosts.index(host)}"
@@ -126,6 +137,30 @@ class Network:
     def enter(self, host: str) -> list[str]:
         """What goes before a command that is to run on a host."""
         return ["ip", "netns", "exec", self._space(host)]
+
+    def connect(self, host: str, port: int, timeout: float = 5.0) -> socket.socket:
+        """Connects to a port of a host from there, as this process."""
+
+        def there() -> socket.socket:
+            # The namespace is this thread's alone, and the socket's for good.
+            with Path("/run/netns", self._space(host)).open("rb") as space:
+                if _libc.setns(space.fileno(), 0) != 0:
+                    raise OSError(ctypes.get_errno(), f"no way into the namespace of {host}")
+            return socket.create_connection((HOST, port), timeout)
+
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            return thread.submit(there).result()
+
+    def get(self, host: str, port: int, path: str, **headers: str) -> tuple[int, bytes]:
+        """Asks a server on a host from there, over HTTP. `_` in the name of a header is `-`."""
+        connection = http.client.HTTPConnection(HOST, port, timeout=5)
+        connection.sock = self.connect(host, port)
+        with contextlib.closing(connection):
+            connection.request(
+                "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+            )
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
     # What may happen to the wires. `a` and `b` are names of hosts.
 

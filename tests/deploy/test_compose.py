@@ -1,0 +1,269 @@
+"""The Compose file: its shape, what it names, and its services as containers that form a cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import compose
+from compose import COMPOSE, DNS, load, variables, volumes
+from containers import Container, NameServer, why_not, without_dnsmasq
+from deployed import API_KEY, SECRET, Ears, Mouth
+from documents import ROOT
+from images import image
+from netns import Network
+from support import wait_until
+
+GUIDE = Path(__file__).parent / "data/guide-compose.yaml"
+NODES = ("wse-1", "wse-2", "wse-3")
+HAPROXY = ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+"""What the image of HAProxy runs."""
+
+PUBLIC_PEM = """
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=ws.example.com \\
+    -addext subjectAltName=DNS:ws.example.com,IP:172.30.57.2 -keyout key.pem -out cert.pem
+cat cert.pem key.pem > public.pem
+"""
+
+in_containers = pytest.mark.skipif(
+    bool(why_not() or without_dnsmasq()), reason=why_not() or without_dnsmasq() or "it is possible"
+)
+with_haproxy = pytest.mark.skipif(
+    shutil.which("haproxy") is None, reason="HAProxy is not installed (Debian: haproxy)"
+)
+
+
+@pytest.fixture(scope="module")
+def file() -> dict[str, Any]:
+    return load(COMPOSE)
+
+
+# ---- Its shape ----
+
+
+def test_it_is_what_the_compose_specification_allows() -> None:
+    for path in (COMPOSE, GUIDE):
+        command = [
+            sys.executable,
+            "-m",
+            "check_jsonschema",
+            "--builtin-schema",
+            "vendor.compose-spec",
+            str(path),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_nodes_have_all_that_the_guide_gives_them(file: dict[str, Any]) -> None:
+    guide = load(GUIDE)["services"]
+    assert set(guide) == set(NODES)
+    for name, service in guide.items():
+        ours = file["services"][name]
+        assert variables(service).items() <= variables(ours).items()
+        assert volumes(service) == volumes(ours) == {"/etc/wse": "./certs"}
+        # The same ports, though reached from this machine only: clients come through HAProxy.
+        assert [f"127.0.0.1:{port}" for port in service["ports"]] == ours["ports"]
+
+
+def test_what_it_mounts_is_there_or_made_by_the_operator(file: dict[str, Any]) -> None:
+    made = {"./certs", "./secrets/jwt_secret", "./secrets/api_key", "./secrets/public.pem"}
+    sources = {source for service in file["services"].values() for source in volumes(service).values()}
+    sources |= {secret["file"] for secret in file["secrets"].values()}
+    monitoring = {"../prometheus/alerts.yml", "../grafana/wse.json"}
+    for source in sources - made - monitoring - set(file["volumes"]):
+        assert (COMPOSE.parent / source).exists(), source
+    assert made <= sources
+    for source in made:
+        ignored = ["git", "check-ignore", "--quiet", str(COMPOSE.parent / source)]
+        assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0, f"{source} would be committed"
+    for service in file["services"].values():
+        assert set(service.get("secrets", ())) <= set(file["secrets"])
+        assert set(service.get("depends_on", ())) <= set(file["services"])
+
+
+def test_every_service_is_confined_and_pinned(file: dict[str, Any]) -> None:
+    for name, service in file["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "mem_limit" in service, name
+        assert re.search(r":v?\d+\.\d+", service["image"]), name
+        public = [port for port in service.get("ports", ()) if not port.startswith("127.0.0.1:")]
+        assert public == (["443:8443"] if name == "haproxy" else []), name
+    for name in ("prometheus", "grafana"):
+        assert file["services"][name]["profiles"] == ["monitoring"]
+
+
+def test_its_nodes_have_the_time_and_the_memory_that_they_ask_for(file: dict[str, Any]) -> None:
+    for name in NODES:
+        service = file["services"][name]
+        told = variables(service)
+        # Topics are handed over in five seconds.
+        grace = int(service["stop_grace_period"].removesuffix("s"))
+        assert grace >= int(told["WSE_DRAIN_TIMEOUT"]) + 5 + 5
+        assert service["mem_limit"] == "1g"
+        waiting = ("MAX_OUTBOUND_TOTAL_BYTES", "MAX_INBOUND_QUEUE_BYTES", "RECOVERY_MEMORY_BUDGET")
+        assert sum(int(told[f"WSE_{name}"]) for name in waiting) <= 2**30 // 2
+        assert service["ulimits"]["nofile"] >= int(told["WSE_MAX_CONNECTIONS"]) + 1000
+        assert service["healthcheck"]["test"] == image().healthcheck
+
+
+def test_nodes_believe_haproxy_and_nobody_else(file: dict[str, Any]) -> None:
+    (config,) = file["networks"]["default"]["ipam"]["config"]
+    address = file["services"]["haproxy"]["networks"]["default"]["ipv4_address"]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(config["subnet"])
+    assert ipaddress.ip_address(address) not in ipaddress.ip_network(config["ip_range"])
+    for name in NODES:
+        assert variables(file["services"][name])["WSE_TRUSTED_PROXIES"] == address
+
+
+def test_prometheus_and_grafana_look_where_there_is_something(file: dict[str, Any]) -> None:
+    prometheus = yaml.safe_load((COMPOSE.parent / "prometheus.yml").read_text())
+    (job,) = prometheus["scrape_configs"]
+    (static,) = job["static_configs"]
+    assert static["targets"] == [f"{name}:5007" for name in NODES]
+    assert prometheus["rule_files"] == ["/etc/prometheus/alerts.yml"]
+    assert "/etc/prometheus/alerts.yml" in volumes(file["services"]["prometheus"])
+    grafana = COMPOSE.parent / "grafana/provisioning"
+    (source,) = yaml.safe_load((grafana / "datasources/prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((grafana / "dashboards/wse.yaml").read_text())["providers"]
+    place = provider["options"]["path"]
+    assert f"{place}/wse.json" in volumes(file["services"]["grafana"])
+
+
+# ---- Its services ----
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    """The network of the file: HAProxy has its address, and outside is where Docker's own end of it is.
+
+    In each container Docker's DNS answers, at the same address.
+    """
+    with ExitStack() as stack:
+        made = stack.enter_context(Network("outside", "haproxy", *NODES, prefix="172.30.57", first=1))
+        inside = ("haproxy", *NODES)
+        for host in inside:
+            names = stack.enter_context(NameServer(tmp_path, DNS, made.enter(host)))
+            names.tell({name: [made.address(name)] for name in inside})
+        yield made
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """What the operator makes, by the commands of the page."""
+    return prepared(tmp_path)
+
+
+def prepared(directory: Path) -> dict[str, Path]:
+    """Certificates and secrets, for the user of the containers."""
+    create = [sys.executable, "-m", "wse_server", "certs", "create", "--shared", "--out", "certs", *NODES]
+    subprocess.run(create, cwd=directory, check=True, capture_output=True)
+    secrets = directory / "secrets"
+    secrets.mkdir()
+    (secrets / "jwt_secret").write_text(SECRET + "\n")
+    (secrets / "api_key").write_text(API_KEY + "\n")
+    done = subprocess.run(
+        ["sh", "-e", "-c", PUBLIC_PEM], cwd=secrets, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sources = ("./certs", "./secrets/jwt_secret", "./secrets/api_key", "./secrets/public.pem")
+    return {source: directory / source for source in sources}
+
+
+def whole(nodes: list[Container]) -> None:
+    for node in nodes:
+        wait_until(lambda node=node: node.output.count("linked with node") >= 2, "the nodes are linked")  # type: ignore[misc]
+
+
+@in_containers
+def test_the_guides_own_file_makes_one_cluster_with_certificates(
+    network: Network, places: dict[str, Path]
+) -> None:
+    guide = load(GUIDE)
+    # It names no user, so containers are the image's.
+    shutil.chown(places["./certs"] / "node.key", 10001, 10001)
+    with ExitStack() as stack:
+        nodes = []
+        for name in NODES:
+            started = compose.run(guide, name, enter=network.enter(name), places=places)
+            nodes.append(stack.enter_context(started))
+        whole(nodes)
+        for node in nodes:
+            assert "the cluster port is guarded by nothing" not in node.output
+            assert "there is no such variable" not in node.output
+
+
+@in_containers
+@with_haproxy
+def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
+    network: Network, places: dict[str, Path], tmp_path: Path
+) -> None:
+    # The files belong to whoever is named in .env, and that is who the containers run as.
+    file = load(COMPOSE, {"NODE_USER": "4711:4711"})
+    for path in [*tmp_path.rglob("*.key"), *places.values()]:
+        shutil.chown(path, 4711, 4711)
+    (places["./secrets/public.pem"]).chmod(0o600)
+    with ExitStack() as stack:
+
+        def start(name: str, command: list[str] | None = None) -> Container:
+            enter = network.enter(name)
+            return stack.enter_context(compose.run(file, name, enter=enter, places=places, command=command))
+
+        nodes = {name: start(name) for name in NODES}
+        whole(list(nodes.values()))
+        for name in NODES:
+            wait_until(lambda name=name: network.get(name, 5007, "/ready")[0] == 200, f"{name} is ready")  # type: ignore[misc]
+        haproxy = start("haproxy", HAPROXY)
+        outside = network.python("outside")
+        address = network.address("haproxy")
+        ca = places["./secrets/public.pem"].with_name("cert.pem")
+        ears = stack.enter_context(Ears([f"wss://{address}:8443/wse"], 12, python=outside, ca=ca))
+        ears.wait_until_subscribed()
+        # Each node has its share.
+        assert [look(network, name, "/health")["connections"] for name in NODES] == [4, 4, 4]
+        told = {entry["address"] for entry in look(network, "wse-2", "/api/connections")["connections"]}
+        assert told == {network.address("outside")}, "the address of the client, not of HAProxy"
+        mouth = stack.enter_context(Mouth(f"http://{network.address('wse-2')}:5007", python=outside))
+        mouth.wait_for(5)
+        nodes["wse-1"].kill()
+        ears.wait_for_returns(4)
+        # It comes back as another one, as `restart: unless-stopped` lets it.
+        nodes["wse-1"] = start("wse-1")
+        nodes["wse-1"].wait_for_line("is ready")
+        whole([nodes["wse-1"]])
+        mouth.wait_for(mouth.count + 5)
+        count = mouth.end()
+        for heard in ears.end(count):
+            assert heard == list(range(count)), "once each, in order"
+        assert ears.gaps() == [], "nothing was missed"
+        assert_nothing_unknown(haproxy, nodes)
+
+
+def look(network: Network, name: str, path: str) -> dict[str, Any]:
+    """What a node answers, asked on its own host."""
+    status, body = network.get(name, 5007, path, X_API_Key=API_KEY)
+    assert status == 200, body
+    told = json.loads(body)
+    assert isinstance(told, dict)
+    return told
+
+
+def assert_nothing_unknown(haproxy: Container, nodes: dict[str, Container]) -> None:
+    assert "ALERT" not in haproxy.output
+    for node in nodes.values():
+        assert "there is no such variable" not in node.output
+        assert "Traceback" not in node.output
