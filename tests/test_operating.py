@@ -45,8 +45,8 @@ def test_three_nodes_behind_haproxy_of_which_any_may_be_killed(machine: Machine,
     heard = machine.clone / "build" / "heard"
     wait_until(lambda: len(heard.read_text().splitlines()) >= 200, "nothing is heard")
     machine.terminal(block("README.md", "kill -9", "sh").replace("node-b", victim)).wait()
-    speaker.wait(60)
-    shown = listener.wait(60)
+    speaker.wait(40)
+    shown = listener.wait(20)
     assert shown.split()[-1] == "2000", shown
     assert len(heard.read_text().splitlines()) == 2000
 
