@@ -156,7 +156,7 @@ def test_a_server_that_has_secrets_in_files_shows_them_nowhere(tmp_path: Path, f
         (tmp_path / name).write_text(SECRETS[name] + "\n")
     options = ["--log-level", "debug", "--log-format", form, "--seeds", f"{HOST}:1", "--cluster-port", "0"]
     options += ["--cluster-host", HOST, "--presence-enabled"]
-    with Service(*options, cwd=None, prefix=(), **variables) as service:
+    with Service(*options, environ=variables) as service:
         line = service.ready()
         cluster = (
             f"{HOST}:{json.loads(line)['cluster'].rpartition(':')[2]}" if form == "json" else service.cluster

@@ -18,8 +18,6 @@ from typing import Any, Self
 
 from support import HOST, PATIENCE, wait_until
 
-_KEPT = {"WSE_PORT": "0", "WSE_HOST": HOST}
-
 WSE = [sys.executable, "-m", "wse_server"]
 
 
@@ -67,10 +65,11 @@ class Service:
         arguments: What follows `serve`.
         cwd: Where it runs.
         environ: What is in its environment.
-        kept: Whether it keeps to loopback and a port of its own.
         variables: What is there besides.
         prefix: What runs it, such as `unshare`.
     """
+
+    kept: Mapping[str, str] = {"WSE_PORT": "0", "WSE_HOST": HOST}
 
     def __init__(
         self,
@@ -78,14 +77,13 @@ class Service:
         cwd: Path | None = None,
         prefix: tuple[str, ...] = (),
         environ: Mapping[str, str] | None = None,
-        kept: bool = True,
         **variables: str,
     ) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
         self.process = subprocess.Popen(
             [*prefix, *WSE, "serve", *map(str, arguments)],
-            env=environment({**(_KEPT if kept else {}), **(environ or {}), **variables}),
+            env=environment({**self.kept, **(environ or {}), **variables}),
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certificates import Authority
 from cli.service import wse
@@ -163,7 +164,7 @@ def test_what_stands_open_is_told() -> None:
     assert "no origins" in warned(ALLOWED_ORIGINS="")["allowed_origins"]
     assert "no origins" in warned(ALLOWED_ORIGINS="*")["allowed_origins"]
     assert "over http" in warned_keys("http://idp.example/keys")["jwks"]
-    assert "there is no file" in warned_keys("/nowhere/keys")["jwks"]
+    assert "can't be read: No such file" in warned_keys("/nowhere/keys")["jwks"]
     assert warned_keys("https://idp.example/keys") == {}
 
 
@@ -220,25 +221,54 @@ def place(authority: Authority, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def issue(place: Path, begin: int, end: int, name: str = "node") -> None:
-    """Makes a certificate of its own authority, valid between these days from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
+Key = ec.EllipticCurvePrivateKey
+
+
+def certificate(
+    name: str,
+    key: Key,
+    issuer: tuple[str, Key] | None = None,
+    days: tuple[int, int] = (-1, 100),
+    usage: list[x509.ObjectIdentifier] | None = None,
+) -> bytes:
+    """A certificate in PEM, valid between these days from now; it signs itself if there is no issuer."""
+    above, signer = issuer if issuer is not None else (name, key)
     now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, above)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(days=begin))
-        .not_valid_after(now + datetime.timedelta(days=end, minutes=1))
-        .sign(key, hashes.SHA256())
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1], minutes=1))
     )
-    pem = certificate.public_bytes(Encoding.PEM)
-    (place / "node.pem").write_bytes(pem)
-    (place / "ca.pem").write_bytes(pem)
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def new_key() -> Key:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def put(place: Path, node: bytes, authority: bytes, key: Key) -> None:
+    (place / "node.pem").write_bytes(node)
+    (place / "ca.pem").write_bytes(authority)
     (place / "node.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def issue(place: Path, begin: int, end: int) -> None:
+    """Puts a certificate that signs itself there, valid between these days from now."""
+    key = new_key()
+    pem = certificate("node", key, days=(begin, end))
+    put(place, pem, pem, key)
+
+
+def for_one_thing(place: Path) -> None:
+    key = new_key()
+    pem = certificate("node", key, usage=[ExtendedKeyUsageOID.SERVER_AUTH])
+    put(place, pem, pem, key)
 
 
 def of_node(place: Path, level: Level, **environ: str) -> dict[str | None, str]:
@@ -264,7 +294,7 @@ def another_authority(place: Path) -> None:
 
 
 def encrypted_key(place: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     form = (Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
     (place / "node.key").write_bytes(key.private_bytes(*form))
 
@@ -275,6 +305,7 @@ def encrypted_key(place: Path) -> None:
         (another_key, "tls_key", "does not belong to the certificate"),
         (another_authority, "tls_cert", "is not signed by an authority of"),
         (encrypted_key, "tls_key", "is encrypted"),
+        (for_one_thing, "tls_cert", "may not be used for clientAuth"),
         (lambda place: issue(place, -10, -1), "tls_cert", "has expired on"),
         (lambda place: issue(place, 1, 10), "tls_cert", "is not valid before"),
         (lambda place: (place / "node.pem").write_text("nonsense"), "tls_cert", "no certificate in PEM"),
@@ -287,6 +318,15 @@ def test_a_certificate_with_which_nobody_lets_it_in_is_a_problem(
 ) -> None:
     spoil(place)
     assert message in of_node(place, Level.PROBLEM)[setting]
+
+
+def test_an_authority_between_is_followed(place: Path) -> None:
+    top, between, key = new_key(), new_key(), new_key()
+    chain = certificate("node", key, ("between", between)) + certificate("between", between, ("top", top))
+    put(place, chain, certificate("top", top), key)
+    assert of_node(place, Level.PROBLEM) == {}
+    put(place, chain, certificate("top", new_key()), key)
+    assert "is not signed by an authority" in of_node(place, Level.PROBLEM)["tls_cert"]
 
 
 def test_a_certificate_that_runs_out_soon_is_told(place: Path) -> None:

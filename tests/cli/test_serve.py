@@ -111,6 +111,19 @@ def test_the_log_has_a_form(form: str) -> None:
     assert "INFO" not in service.log
 
 
+def test_it_gets_the_descriptors_that_its_clients_need_as_far_as_it_may() -> None:
+    few = ("/bin/sh", "-c", 'ulimit -Sn 64 && exec "$@"', "sh")
+    with Service("--max-connections", "300", prefix=few) as service:
+        service.ready()
+        limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+        (line,) = [line.split() for line in limits.splitlines() if line.startswith("Max open files")]
+        assert line[3] == "400"
+        assert "file descriptors" not in service.log
+    lower = ("/bin/sh", "-c", 'ulimit -n 128 && exec "$@"', "sh")
+    with Service("--max-connections", "300", prefix=lower) as service:
+        service.logged("WARNING", "300 connections need 400 file descriptors, and the limit is 128")
+
+
 APP = """
 from wse_server import Server
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,15 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+class Alone(Service):
+    """One that has a network for itself: it takes the ports that it is told."""
+
+    kept: Mapping[str, str] = {}
+
+
 def alone(place: Path, environ: dict[str, str]) -> Service:
     prefix = ("unshare", "--net", "--mount", "sh", "-ec", ALONE, str(place))
-    return Service(prefix=prefix, environ=environ, kept=False)
+    return Alone(prefix=prefix, environ=environ)
 
 
 @pytest.mark.parametrize(

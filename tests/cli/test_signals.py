@@ -79,6 +79,15 @@ def test_a_drain_timeout_of_zero_stops_at_once() -> None:
         assert service.wait() == 0
 
 
+def test_a_signal_in_the_middle_of_the_start_ends_it_well(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import signal\nprint('importing', flush=True)\nsignal.pause()\n")
+    with Service("--app", "slow:server", cwd=tmp_path) as service:
+        assert service.ready() == "importing"
+        service.signal(signal.SIGHUP)
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+
+
 def test_keys_in_files_are_read_anew_and_the_old_one_may_stay_for_a_while(tmp_path: Path) -> None:
     secret, previous = tmp_path / "secret", tmp_path / "previous"
     secret.write_text(OLD + "\n")

@@ -50,6 +50,12 @@ def _of_files(files: dict[str, Path], sources: dict[str, str], deployment: Deplo
         if authorities and not _is_vouched_for(chain, authorities):
             message = f"{files['tls_cert']} is not signed by an authority of {files['tls_ca']}"
             findings.append(problem("tls_cert", sources["tls_cert"], message, "other nodes will refuse it"))
+        lacks = _lacks(chain[0])
+        if lacks:
+            message = f"{files['tls_cert']} may not be used for {lacks}, and a node both dials and is dialled"
+            findings.append(
+                problem("tls_cert", sources["tls_cert"], message, "extendedKeyUsage of both kinds")
+            )
         if deployment.resolution["tls_verify_name"] and not _has_names(chain[0]):
             message = f"{files['tls_cert']} has no names (subjectAltName), and tls_verify_name asks for them"
             findings.append(warning("tls_verify_name", sources["tls_cert"], message))
@@ -146,6 +152,22 @@ def _has_names(certificate: Certificate) -> bool:
     except (x509.ExtensionNotFound, ValueError):
         return False
     return True
+
+
+def _lacks(certificate: Certificate) -> str:
+    """What it says that it is not for, of what a node does with it; nothing if it says nothing of that."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ""
+    wanted = {
+        "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
+        "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    }
+    return " and ".join(name for name, oid in wanted.items() if oid not in usage)
 
 
 def _first_line(error: Exception) -> str:

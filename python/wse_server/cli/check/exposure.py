@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 
 from wse_server.cli.settings import BY_NAME, Deployment, Finding
-from wse_server.cli.settings.problems import note, warning
+from wse_server.cli.settings.problems import note, problem, warning
 
 __all__ = ["look"]
 
@@ -59,8 +59,12 @@ def _of_keys(deployment: Deployment) -> list[Finding]:
         return [
             warning("jwks", source, "comes over http: who stands between decides who is let in", "https://")
         ]
-    if not jwks.startswith("https://") and not Path(jwks).is_file():
-        return [warning("jwks", source, f"there is no file {jwks}: nobody is let in until there is")]
+    if jwks.startswith("https://"):
+        return []
+    try:
+        Path(jwks).read_bytes()
+    except OSError as error:
+        return [problem("jwks", source, f"{jwks} can't be read: {error.strerror}")]
     return []
 
 

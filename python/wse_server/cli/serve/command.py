@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import signal
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -25,6 +27,9 @@ EPILOG = (
 @with_settings
 def serve(**arguments: Any) -> int:
     """Run a server: that of --app, or one whose clients subscribe and to which the HTTP API publishes."""
+    # A container's first process is not ended by a signal that it does not take, so it takes it from here on.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from wse_server.cli.check import look
 
     deployment = deployment_of(arguments)
@@ -38,6 +43,12 @@ def serve(**arguments: Any) -> int:
 
     run(deployment, told(arguments))
     return ExitCode.OK
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Before there is a server there is nothing to drain."""
+    del number, frame
+    raise SystemExit(ExitCode.OK)
 
 
 def deployment_of(arguments: dict[str, Any]) -> Deployment:

@@ -63,9 +63,12 @@ async def _run(server: Server, deployment: Deployment, flags: Mapping[str, objec
     try:
         await serve(server, deployment.drain_timeout, company)
     finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        # What is left takes a moment. A signal more shall not make a bad exit of a good one.
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         await company.end()
         await reloader.end()
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _raise_limits(deployment: Deployment) -> None:

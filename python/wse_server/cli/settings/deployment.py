@@ -137,7 +137,7 @@ def _cluster(
     if not is_meant:
         # A node alone keeps no secret from anybody; but who names files expects them to be used.
         for name in given:
-            if name not in {"peers", "seeds", "cluster_port"} and resolution["app"] is None:
+            if name not in {"peers", "seeds", "cluster_port"}:
                 findings.append(
                     warning(
                         name,
