@@ -20,7 +20,7 @@ Factory = Callable[..., Running]
 SECRET = "a secret that has more than thirty-two bytes"
 
 SIGNATURES = {
-    "start": "(self, /)",
+    "start": "(self, /, *, joining=False)",
     "stop": "(self, /)",
     "drain": "(self, /, close_code=4300, close_reason='', timeout=30.0)",
     "is_running": "(self, /)",

@@ -123,10 +123,12 @@ def test_new_clients_are_sent_elsewhere_while_health_answers(running: Running) -
             dial(running.url)
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) >= 1
-        assert ask(running.port, plain("GET", "/ready")).status == 503
+        ready = ask(running.port, plain("GET", "/ready"))
+        assert (ready.status, json.loads(ready.body)) == (503, {"ready": False, "reason": "draining"})
         health = ask(running.port, plain("GET", "/health"))
         assert health.status == 200
         assert json.loads(health.body)["draining"] is True
+        assert json.loads(health.body)["ready"] is False
         assert b"\nwse_draining 1\n" in ask(running.port, plain("GET", "/metrics")).body
         client.close()
         assert draining.result(10) == {"drained": 1, "cut": 0}

@@ -87,8 +87,12 @@ def test_health_tells_of_lost_events_as_the_snapshot_does() -> None:
 
 def test_ready_says_yes_while_the_server_runs(running: Running) -> None:
     answer = get(running, "/ready")
-    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
-    assert answer.body
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert json.loads(answer.body) == {"ready": True}
+    health = running.server.health_snapshot()
+    assert (health["ready"], health["joining"]) == (True, False)
+    running.server.stop()
+    assert not running.server.health_snapshot()["ready"]
 
 
 def test_health_and_ready_ask_for_no_token_and_no_origin(server_factory: Factory) -> None:

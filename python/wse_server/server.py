@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 from wse_server._native import Position, RustWSEServer
 from wse_server._typing import override
 from wse_server.background import Background, check_background
+from wse_server.checks import check_count, check_seconds
 from wse_server.connection import Connection
 from wse_server.dispatch import Dispatcher, Limits, Registry
 from wse_server.feed import EventFeed
@@ -80,10 +81,10 @@ class Server:
         stop_timeout: float = 5.0,
         **options: Unpack[ServerOptions],
     ) -> None:
-        _check_count("max_running_handlers", max_running_handlers)
-        _check_count("max_waiting_messages", max_waiting_messages)
-        _check_seconds("slow_step", slow_step)
-        _check_seconds("stop_timeout", stop_timeout)
+        check_count("max_running_handlers", max_running_handlers)
+        check_count("max_waiting_messages", max_waiting_messages)
+        check_seconds("slow_step", slow_step)
+        check_seconds("stop_timeout", stop_timeout)
         self._engine = RustWSEServer(host, port, **options)
         self._options = options
         self._cluster = cluster
@@ -297,6 +298,8 @@ class Server:
     async def start(self) -> None:
         """Opens the port and takes clients; in a cluster it looks for the other nodes from here on.
 
+        Until it has joined them `/ready` says 503.
+
         Raises:
             OSError: The address can't be bound.
             RuntimeError: The server runs already.
@@ -309,7 +312,7 @@ class Server:
         dispatcher = Dispatcher(engine, self._registry, self._limits, self._waiting)
         self._dispatcher = dispatcher
         try:
-            await self._waiting.in_thread(engine.start)
+            await self._waiting.in_thread(engine.start, joining=self._cluster is not None)
             if self._cluster is not None:
                 self._waiting.in_cluster = True
                 await self._waiting.in_thread(self._join, self._cluster)
@@ -551,17 +554,3 @@ class Server:
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
         return f"<Server {self.host}:{self.port} {state}>"
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be float, got {type(value).__name__}")
-    if not 0 <= value < 1e6:
-        raise ValueError(f"{name} must be at least 0 and below 1000000, got {value}")

@@ -226,6 +226,10 @@ class HealthSnapshot(TypedDict):
     """Events that were lost: what nobody had taken when the server was stopped or started anew."""
     uptime_secs: float
     """Seconds since `start`; 0 while the server does not run."""
+    ready: bool
+    """Whether new clients are welcome: what `GET /ready` answers."""
+    joining: bool
+    """Whether this node is still to join its cluster: to find out who is there and who hears what."""
     draining: bool
     """Whether new clients are sent elsewhere, since `drain` was called."""
     draining_clients: int

@@ -24,7 +24,7 @@ def client(service: Service) -> Peer:
 def test_it_listens_says_so_in_one_line_and_ends_well() -> None:
     with Service() as service:
         assert service.ready().startswith("wse ")
-        assert service.get("/ready") == (200, "ready\n")
+        assert service.get("/ready") == (200, '{"ready":true}')
         assert service.stop() == 0
         assert len(service.out) == 1
 

@@ -127,8 +127,8 @@ def test_a_node_is_ready_when_it_has_joined(systemd: Systemd) -> None:
         assert systemd.next() == {"STATUS": "joining the cluster"}
         first = service.get("/ready")
         systemd.wait("READY")
-        assert first == (503, "joining\n")
-        assert service.get("/ready") == (200, "ready\n")
+        assert first == (503, '{"ready":false,"reason":"joining"}')
+        assert service.get("/ready") == (200, '{"ready":true}')
 
 
 @pytest.mark.parametrize("options", [(), ("--proxy-protocol", "--trusted-proxies", "127.0.0.0/8")])

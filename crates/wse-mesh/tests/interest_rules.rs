@@ -74,6 +74,33 @@ fn is_routed(from: &Exchange, to: NodeId, topic: &str) -> bool {
 }
 
 #[test]
+fn two_have_met_when_each_knows_what_the_other_had_and_not_when_their_link_stands() {
+    let (mut a, mut b) = (node(A), node(B));
+    a.add(&topic("of a"));
+    b.add(&topic("of b"));
+    link(&mut a, &mut b, 1);
+    assert!(!a.has_met(B) && !b.has_met(A));
+    // What a peer has is known to it alone: it has still to say that it knows this node's.
+    let first = frames(&mut b);
+    hear(&mut a, B, &first);
+    let asked = frames(&mut a);
+    hear(&mut b, A, &asked);
+    let parts = frames(&mut b);
+    hear(&mut a, B, &parts.iter().filter(|frame| frame.2 != Kind::InterestAck).cloned().collect::<Vec<_>>());
+    assert!(a.knows(B) && !a.has_met(B));
+    hear(&mut a, B, &parts.iter().filter(|frame| frame.2 == Kind::InterestAck).cloned().collect::<Vec<_>>());
+    assert!(a.has_met(B) && !b.has_met(A));
+    talk(&mut a, &mut b);
+    assert!(b.has_met(A));
+    // What comes later is for whoever waits for it.
+    a.add(&topic("later"));
+    frames(&mut a);
+    assert!(a.has_met(B));
+    a.handle_down(B, Session(1));
+    assert!(!a.has_met(B));
+}
+
+#[test]
 fn the_first_subscriber_waits_for_one_round_trip_and_the_next_for_none() {
     let (mut a, mut b) = linked();
     let version = a.add(&topic("t"));

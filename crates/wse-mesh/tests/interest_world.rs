@@ -227,6 +227,7 @@ fn check_calm(world: &World<Node>, seed: u64) {
                 };
                 let is_kept = other.machine.has.len() as u64 <= node.machine.max_entries;
                 assert_eq!(exchange.knows(other.id), is_kept, "seed {seed}: {at} does not know a peer");
+                assert!(exchange.has_met(other.id), "seed {seed}: {at} has not met a peer");
                 let is_routed = route.peers.contains(index);
                 assert_eq!(is_routed, !is_kept || has(None), "seed {seed}: {at} is wrong about {topic}");
                 for group in ["g", "h"] {

@@ -20,6 +20,10 @@ pub struct Health {
     pub inbound_dropped: u64,
     /// Seconds since the server started.
     pub uptime_secs: f64,
+    /// Whether new clients are welcome.
+    pub ready: bool,
+    /// Whether this node is to be one of a cluster and does not know yet who is there and who hears what.
+    pub joining: bool,
     /// Whether new clients are sent elsewhere.
     pub draining: bool,
     /// Clients that are still to go.
@@ -85,6 +89,8 @@ impl Health {
             inbound_queue_depth: shared.events.depth(),
             inbound_dropped: shared.events.dropped(),
             uptime_secs: shared.clock.uptime().as_secs_f64(),
+            ready: shared.why_not_ready().is_none(),
+            joining: shared.is_joining(),
             draining: shared.drains.have_begun(),
             draining_clients: shared.drains.left(),
             recovery_enabled: shared.options.recovery_enabled,
@@ -111,6 +117,8 @@ impl Health {
             ("inbound_queue_depth", self.inbound_queue_depth.into()),
             ("inbound_dropped", self.inbound_dropped.into()),
             ("uptime_secs", self.uptime_secs.into()),
+            ("ready", self.ready.into()),
+            ("joining", self.joining.into()),
             ("draining", self.draining.into()),
             ("draining_clients", self.draining_clients.into()),
             ("recovery_enabled", self.recovery_enabled.into()),

@@ -85,7 +85,7 @@ impl Metrics {
             requests: shared.requests.list(),
             inbound_bytes: shared.events.held_bytes(),
             limits: Limits::of(&shared.options),
-            ready: shared.is_not_ready().is_none(),
+            ready: shared.why_not_ready().is_none(),
             process: Process::now(),
         }
     }

@@ -152,11 +152,11 @@ impl Node {
     }
 
     /// Opens the port and starts the threads; when it returns the port accepts. `allowed_origins` of the environment is given by the
-    /// caller and counts where the option is not set.
+    /// caller and counts where the option is not set. A node that `joins_cluster` is not ready before it has: it will be connected.
     ///
     /// # Errors
     /// [`StartError`] says why; nothing is left open then.
-    pub fn start(&self, environment_origins: Option<&str>) -> Result<(), StartError> {
+    pub fn start(&self, environment_origins: Option<&str>, joins_cluster: bool) -> Result<(), StartError> {
         let mut threads = self.threads.lock();
         if self.is_running() {
             return Err(StartError::Running);
@@ -186,8 +186,18 @@ impl Node {
         let resumed = inboxes.iter().map(|inbox| inbox.clone() as Arc<_>).collect();
         let pages = self.pages.clone();
         let clock = Clock::start();
-        let shared =
-            Arc::new(Shared::new((*options).clone(), policy, keyring, events, pages, inboxes, clock, run));
+        let options_then = (*options).clone();
+        let shared = Arc::new(Shared::new(
+            options_then,
+            policy,
+            keyring,
+            events,
+            pages,
+            inboxes,
+            clock,
+            run,
+            joins_cluster,
+        ));
         *threads = spawn(&shared, polls, listener)?;
         if let Some(keyring) = &shared.keyring
             && let Err(error) = keyring.keep_fresh(clock, resumed)

@@ -121,6 +121,7 @@ impl Shared {
         inboxes: Vec<Arc<Inbox>>,
         clock: Clock,
         run: u64,
+        joins_cluster: bool,
     ) -> Self {
         let shards: Vec<ShardHandle> = inboxes
             .into_iter()
@@ -155,24 +156,26 @@ impl Shared {
             broadcasts: Histogram::default(),
             drains: Arc::default(),
             stopping: AtomicBool::new(false),
-            cluster: ClusterSlot::default(),
+            cluster: ClusterSlot::new(joins_cluster),
             gate: Gate::default(),
+        }
+    }
+
+    /// Why new clients had better go elsewhere, in a word; `None` while they are welcome.
+    pub(crate) fn why_not_ready(&self) -> Option<&'static str> {
+        if self.is_stopping() {
+            Some("stopping")
+        } else if self.drains.have_begun() {
+            Some("draining")
+        } else if self.is_joining() {
+            Some("joining")
+        } else {
+            None
         }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
-    }
-
-    /// Why no new clients should be sent here now, as a line; `None` while they are welcome.
-    pub(crate) fn is_not_ready(&self) -> Option<&'static str> {
-        if self.is_stopping() {
-            Some("stopping\n")
-        } else if self.drains.have_begun() {
-            Some("draining\n")
-        } else {
-            self.is_joining().then_some("joining\n")
-        }
     }
 
     /// Ends all waiting and tells every shard to end.

@@ -272,7 +272,7 @@ fn join(threads: Vec<ScopedJoinHandle<'_, ()>>) {
 
 /// One life of a server; it is stopped while everything goes on.
 fn life(node: &Node) {
-    node.start(None).unwrap();
+    node.start(None, false).unwrap();
     let (server, address) = (node.server().unwrap(), node.address().unwrap());
     let (over, drained) = (AtomicBool::new(false), AtomicBool::new(false));
     let (over, drained, server) = (&over, &drained, &server);

@@ -67,9 +67,17 @@ def look(address: Address, *, timeout: float, ca: str | None = None) -> Report:
         return Report(url, "unreachable", False, False, {}, error)
     if answer.status == 200:
         return Report(url, "ready", True, True, figures, None)
-    said = answer.body.strip().decode("utf-8", "replace")
-    state = said if said in {"draining", "joining"} else "not ready"
-    return Report(url, state, True, False, figures, None)
+    return Report(url, _state(answer), True, False, figures, None)
+
+
+def _state(answer: Answer) -> str:
+    """What a server is that takes no clients."""
+    try:
+        told = json.loads(answer.body)
+    except ValueError:
+        told = None
+    reason = told.get("reason") if isinstance(told, dict) else None
+    return reason if reason in {"draining", "joining"} else "not ready"
 
 
 def _figures(answer: Answer) -> dict[str, Any] | None:

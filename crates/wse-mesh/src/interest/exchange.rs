@@ -166,6 +166,14 @@ impl Exchange {
         self.peer(peer).is_some_and(|peer| peer.session.is_some() && peer.hearing.is_known())
     }
 
+    /// Whether this node and a peer have told each other what they had receivers of when their link came to stand.
+    #[must_use]
+    pub fn has_met(&self, peer: NodeId) -> bool {
+        self.peer(peer).is_some_and(|peer| {
+            peer.session.is_some() && peer.hearing.is_settled() && peer.telling.acked >= peer.telling.had
+        })
+    }
+
     /// Whether this node is to serve a queue group of its own, if the publisher of a message did not know that it has members.
     #[must_use]
     pub fn serves(&self, group: &Interest<'_>, unknown: &Unknown<'_>) -> bool {
@@ -187,7 +195,7 @@ impl Exchange {
         let at = self.place_of(peer).or_else(|| self.make_room(peer)).ok_or(Crowded)?;
         self.flush();
         let place = self.peers[at].as_mut().expect("just found or made");
-        place.handle_up(session, &mut self.table);
+        place.handle_up(session, self.own.version(), &mut self.table);
         let index = place.index;
         self.tell_digest(at);
         Ok(index)

@@ -52,7 +52,8 @@ enum Standing {
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     pub(super) pages: Pages<Box<[u8]>>,
-    /// The version that it has acknowledged in this session.
+    /// The version at which this session began, and the one that it has acknowledged in it.
+    pub(super) had: u64,
     pub(super) acked: u64,
     pub(super) retry: Retry,
 }
@@ -83,10 +84,11 @@ impl Peer {
         Self { id, index, session: None, hearing, telling: Telling::default() }
     }
 
-    /// A link to it stands. What is in the table of it stays there, to be compared with what it says.
-    pub(super) fn handle_up(&mut self, session: Session, table: &mut Table) {
+    /// A link to it stands, at this version of the own set. What is in the table of it stays there, to be compared with what it says.
+    pub(super) fn handle_up(&mut self, session: Session, version: u64, table: &mut Table) {
         self.session = Some(session);
         self.telling.pages.stop();
+        self.telling.had = version;
         self.telling.acked = 0;
         self.telling.retry.reset();
         self.hearing.version = 0;
@@ -225,6 +227,11 @@ impl Peer {
 impl Hearing {
     pub(super) fn is_known(&self) -> bool {
         self.standing == Standing::Known
+    }
+
+    /// Whether nothing more has to be heard before it is sent what it wants, and nothing else if that can be kept.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.standing, Standing::Known | Standing::TooLarge)
     }
 
     fn stand(&mut self, standing: Standing, index: PeerIndex, table: &mut Table) {

@@ -79,7 +79,7 @@ pub(crate) struct Cluster {
     status: Mutex<Arc<Vec<PeerStatus>>>,
     letters: DeadLetters,
     pub(crate) counts: Counts,
-    /// No other node was reached yet, and it is early.
+    /// It is early, and this node does not know yet who is there and who hears what.
     joining: AtomicBool,
     leaving: AtomicBool,
     stopping: AtomicBool,
@@ -104,9 +104,16 @@ pub(crate) struct Counts {
 pub(crate) struct ClusterSlot {
     cluster: OnceLock<Arc<Cluster>>,
     connecting: Mutex<()>,
+    /// There is to be one, or it is being connected.
+    is_expected: AtomicBool,
 }
 
 impl ClusterSlot {
+    /// A place for a cluster that is certain to be connected, if so.
+    pub(crate) fn new(is_expected: bool) -> Self {
+        Self { is_expected: AtomicBool::new(is_expected), ..Self::default() }
+    }
+
     #[inline]
     pub(crate) fn get(&self) -> Option<&Arc<Cluster>> {
         self.cluster.get()
@@ -124,6 +131,19 @@ impl Shared {
         if self.cluster.get().is_some() {
             return Err(ConnectError::Already);
         }
+        let was_expected = self.cluster.is_expected.swap(true, Relaxed);
+        let connected = self.connect_first_cluster(config, public_port);
+        if connected.is_err() {
+            self.cluster.is_expected.store(was_expected, Relaxed);
+        }
+        connected
+    }
+
+    fn connect_first_cluster(
+        self: &Arc<Self>,
+        config: &ClusterConfig,
+        public_port: u16,
+    ) -> Result<(), ConnectError> {
         // Whatever may be published here must fit, and where there are histories a part of a log before it.
         let longest = self.options.max_message_size.max(self.options.max_outbound_queue_bytes);
         let part = if self.histories.is_some() { 2 * PART } else { 0 };
@@ -238,9 +258,10 @@ fn log_config(options: &Options, config: &ClusterConfig, kept_bytes: usize) -> w
 }
 
 impl Shared {
-    /// Whether this node has not found the others yet, and has just begun to look for them.
+    /// Whether this node has just begun to look for the others, and does not know yet who is there and who hears what, or is still to begin.
     pub(crate) fn is_joining(&self) -> bool {
-        self.cluster.get().is_some_and(|cluster| cluster.joining.load(Relaxed))
+        let slot = &self.cluster;
+        slot.get().map_or_else(|| slot.is_expected.load(Relaxed), |cluster| cluster.joining.load(Relaxed))
     }
 }
 

@@ -125,7 +125,6 @@ impl Cluster {
         });
         let all: Vec<PeerStatus> = known.chain(unreached).collect();
         *self.status.lock() = Arc::new(all);
-        self.joining.store(members.view().joining, Relaxed);
     }
 
     /// The other nodes, and addresses behind which none was found yet. Dead ones are there while they are remembered.

@@ -1,6 +1,7 @@
 //! The cluster's thread: it runs the links, tells the machines what comes, and does what they say.
 
 mod answers;
+mod joining;
 mod logs;
 mod presence;
 
@@ -23,6 +24,7 @@ use wse_mesh::view::Standing;
 use wse_mesh::wire::hello::{HISTORY, ZSTD};
 use wse_mesh::wire::{Address, Kind, Malformed};
 
+use self::joining::JOINING_MS;
 use self::logs::Keeper;
 use super::Cluster;
 use crate::presence::{Attendance, Void};
@@ -116,6 +118,7 @@ struct Core {
     void: Cell<Void>,
     /// When the loop looks again at the latest.
     wakes_at_ms: Cell<u64>,
+    joins_until_ms: u64,
     left: Cell<bool>,
     /// Until when it is waited for others to take over what this node keeps.
     leaves_at_ms: Cell<Option<u64>>,
@@ -124,8 +127,10 @@ struct Core {
 
 impl Core {
     fn new(shared: Arc<Shared>, cluster: Arc<Cluster>, members: Members, logs: Option<Logs>) -> Rc<Self> {
+        let joins_until_ms = shared.clock.now_ms() + JOINING_MS;
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
+            joins_until_ms,
             shared,
             cluster,
             members: RefCell::new(members),
@@ -215,6 +220,8 @@ impl Core {
         let presence = self.shared.attendance.as_ref().and_then(Attendance::poll_timeout);
         let void = (self.void.get() != Void::Nobody).then(|| self.now_ms() + LOOK.as_millis() as u64);
         let latest = self.now_ms() + if self.cluster.stopping.load(Relaxed) { 20 } else { 1000 };
+        let is_about_to_join = self.cluster.joining.load(Relaxed) && self.now_ms() < self.joins_until_ms;
+        let latest = if is_about_to_join { latest.min(self.joins_until_ms) } else { latest };
         let logs = self.keeper.as_ref().and_then(Keeper::poll_timeout);
         let members = members.into_iter().chain(logs).min();
         members.into_iter().chain(interests).chain(presence).chain(void).fold(latest, u64::min)
@@ -270,6 +277,9 @@ impl Core {
         self.settle_logs();
         if is_status_new {
             self.cluster.keep_status(&self.members.borrow(), &self.links.borrow(), self.now_ms());
+        }
+        if self.cluster.joining.load(Relaxed) && self.has_joined() {
+            self.cluster.joining.store(false, Relaxed);
         }
         if self.next_ms() < self.wakes_at_ms.get() {
             self.cluster.interests.news.notify_one();

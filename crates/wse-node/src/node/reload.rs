@@ -164,7 +164,7 @@ mod tests {
         let node = node(Options { jwt_secret: Some(secret(FIRST)), ..Options::default() });
         node.set_jwt_keys(secret(SECOND), Some(secret(FIRST)), None).expect("both are long enough");
         node.set_allowed_origins(Some(vec!["https://a.test".into()]), None).expect("it is an origin");
-        node.start(None).expect("a port is free");
+        node.start(None, false).expect("a port is free");
         let server = node.server().expect("it runs");
         let options = &server.shared().options;
         assert_eq!(options.jwt_secret.as_ref().map(Secret::expose), Some(SECOND));

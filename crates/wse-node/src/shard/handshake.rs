@@ -367,9 +367,9 @@ fn page(shared: &Shared, request: &Request<'_>) -> Response {
     let page = match request.path {
         "/health" => Some(Response::json(200, health::Health::of(shared).to_json())),
         "/metrics" => Some(Response::metrics(Metrics::of(shared).to_text())),
-        "/ready" => Some(match shared.is_not_ready() {
-            Some(reason) => Response::text(503, reason),
-            None => Response::text(200, "ready\n"),
+        "/ready" => Some(match shared.why_not_ready() {
+            None => Response::json(200, r#"{"ready":true}"#.into()),
+            Some(reason) => Response::json(503, format!(r#"{{"ready":false,"reason":"{reason}"}}"#)),
         }),
         path => shared.pages.read().get(path).map(|page| Response::clone(page)),
     };

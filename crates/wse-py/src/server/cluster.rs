@@ -22,7 +22,8 @@ impl RustWSEServer {
     /// Makes this server a node of a cluster: `broadcast` reaches the subscribers of all nodes, queue groups and patterns too.
     ///
     /// Comes after `start`, once. Returns when the node listens; the others are found from then on, in any order of starting, and again after
-    /// each loss. With recovery_enabled, which all nodes must have or none, the cluster has one order and one position for each topic, and a
+    /// each loss. Until this node has joined those that are there `/ready` says 503, for about six seconds at the most; where it is served before,
+    /// `start(joining=True)` has it say so from the start. With recovery_enabled, which all nodes must have or none, the cluster has one order and one position for each topic, and a
     /// client recovers at any node. What was published before is no part of that: whoever is subscribed already is told by a gap.
     ///
     /// Args:

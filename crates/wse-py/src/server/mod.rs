@@ -78,11 +78,16 @@ impl RustWSEServer {
 
     /// Opens the port and starts the I/O threads; when it returns the port accepts.
     ///
+    /// Args:
+    ///     joining: This server is to be a node of a cluster: `connect_cluster` follows. Until it has joined the others `/ready` says 503,
+    ///         from its first moment on, so that no balancer sends it clients between the two calls.
+    ///
     /// Raises:
     ///     OSError: The address can't be bound.
     ///     RuntimeError: The server is already running.
     ///     ValueError: The variable ALLOWED_ORIGINS is malformed.
-    fn start(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (*, joining=false))]
+    fn start(&self, py: Python<'_>, joining: bool) -> PyResult<()> {
         let origins = std::env::var("ALLOWED_ORIGINS").ok();
         // The lock is not kept while the GIL is away: a thread that drains takes it with the GIL held.
         let (kept, keep, callbacks) = {
@@ -99,7 +104,7 @@ impl RustWSEServer {
             (true, true) => self.node.keep_events(Keep::default()),
             (true, false) => self.node.keep_events(keep),
         }
-        py.release(|| self.node.start(origins.as_deref())).map_err(answers::start_exception)?;
+        py.release(|| self.node.start(origins.as_deref(), joining)).map_err(answers::start_exception)?;
         if let Some(callbacks) = callbacks {
             let dispatcher = Dispatcher::start(self.node.clone(), callbacks)?;
             self.hearing.lock().dispatcher = Some(dispatcher);
