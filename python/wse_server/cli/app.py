@@ -29,6 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
     "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
     "sub": ("wse_server.cli.sub:sub", "show what is published to topics, as it comes"),
+    "top": ("wse_server.cli.top.command:top", "what nodes do, as it changes"),
 }
 
 

@@ -1,0 +1,1 @@
+"""`wse top`: a live view of nodes and topics."""
