@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +16,6 @@ import jwt
 from typing_extensions import override
 
 from support import Program, wait_until
-
-SECRET = "a-secret-of-the-tests-0123456789abcdef"
-API_KEY = "the-key-of-the-tests-0123456789abcdef"
-TOPIC = "prices"
 
 LISTEN = """
 import asyncio, json, ssl, sys
@@ -91,9 +90,25 @@ while True:
 """
 
 
-def token(user: str = "somebody") -> str:
-    """A token of the tests' secret."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + 3600}, SECRET, algorithm="HS256")
+def typed(commands: str, directory: Path) -> str:
+    """Runs the commands of a page in a directory, and tells what they printed."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-e", "-c", commands],
+        cwd=directory,
+        env={"PATH": path, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def token(secret: str) -> str:
+    """A token of somebody."""
+    return jwt.encode({"sub": "somebody", "exp": int(time.time()) + 3600}, secret, algorithm="HS256")
 
 
 class Outside(Program):
@@ -112,12 +127,15 @@ class Ears(Outside):
     Args:
         urls: Where they connect.
         count: How many.
+        secret: What signs their token.
         python: The interpreter, on some host.
         ca: PEM file with the authority of the server's certificate.
     """
 
-    def __init__(self, urls: Sequence[str], count: int, *, python: str, ca: Path | None = None) -> None:
-        told = json.dumps([list(urls), count, token(), None if ca is None else str(ca)])
+    def __init__(
+        self, urls: Sequence[str], count: int, *, secret: str, python: str, ca: Path | None = None
+    ) -> None:
+        told = json.dumps([list(urls), count, token(secret), None if ca is None else str(ca)])
         super().__init__("-c", LISTEN, told, python=python)
         self._report: dict[str, list[list[int]]] = {}
 
@@ -152,11 +170,12 @@ class Mouth(Outside):
 
     Args:
         url: A node.
+        key: The key of the HTTP API.
         python: The interpreter, on some host.
     """
 
-    def __init__(self, url: str, *, python: str) -> None:
-        super().__init__("-c", PUBLISH, url, API_KEY, python=python)
+    def __init__(self, url: str, *, key: str, python: str) -> None:
+        super().__init__("-c", PUBLISH, url, key, python=python)
 
     @property
     def count(self) -> int:

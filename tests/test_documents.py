@@ -15,6 +15,8 @@ from documents import Block
 # What is shown rather than run: the wire, output, pictures, and directives for Sphinx.
 SHOWN = {"", "json", "text", "{eval-rst}"}
 
+ENGINE = "it takes a container engine; `tests/deploy` runs what it would run"
+
 # page, language, a word of the block, and why no test runs it.
 NOT_RUN = [
     ("README.md", "console", "$ make run", "it builds a release; `test_demo.py` runs the demo itself"),
@@ -37,7 +39,18 @@ NOT_RUN = [
     ("docs/how-to/certificates.md", "sh", "kubectl create secret", "it takes a Kubernetes"),
     ("docs/how-to/deployment.md", "nginx", "upstream wse_backend", "it takes an nginx with certificates"),
     ("docs/how-to/deployment.md", "ini", "[Unit]", "it takes a systemd that owns the machine"),
+    ("docs/how-to/docker.md", "console", "docker run --rm --publish 127.0.0.1:5007:5007 wse-server", ENGINE),
+    ("docs/how-to/docker.md", "console", "docker build --tag my-server", ENGINE),
+    ("docs/how-to/docker.md", "console", "docker compose up --build", ENGINE),
+    ("docs/how-to/docker.md", "console", "alias wse=", ENGINE),
+    ("docs/how-to/docker.md", "console", "--profile monitoring", ENGINE),
     ("docs/how-to/http-api.md", "nginx", "location /api/", "it takes an nginx"),
+    (
+        "docs/how-to/kubernetes.md",
+        "console",
+        "kubectl apply",
+        "it takes a cluster; `tests/deploy` has its pods",
+    ),
     (
         "docs/how-to/monitoring.md",
         "yaml",

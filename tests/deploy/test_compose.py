@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,8 +20,8 @@ import yaml
 import compose
 from compose import COMPOSE, DNS, load, variables, volumes
 from containers import Container, NameServer, why_not, without_dnsmasq
-from deployed import API_KEY, SECRET, Ears, Mouth
-from documents import ROOT
+from deployed import Ears, Mouth, typed
+from documents import ROOT, block
 from images import image
 from netns import Network
 from support import wait_until
@@ -29,12 +30,6 @@ GUIDE = Path(__file__).parent / "data/guide-compose.yaml"
 NODES = ("wse-1", "wse-2", "wse-3")
 HAPROXY = ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 """What the image of HAProxy runs."""
-
-PUBLIC_PEM = """
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=ws.example.com \\
-    -addext subjectAltName=DNS:ws.example.com,IP:172.30.57.2 -keyout key.pem -out cert.pem
-cat cert.pem key.pem > public.pem
-"""
 
 in_containers = pytest.mark.skipif(
     bool(why_not() or without_dnsmasq()), reason=why_not() or without_dnsmasq() or "it is possible"
@@ -53,17 +48,18 @@ def file() -> dict[str, Any]:
 
 
 def test_it_is_what_the_compose_specification_allows() -> None:
-    for path in (COMPOSE, GUIDE):
-        command = [
-            sys.executable,
-            "-m",
-            "check_jsonschema",
-            "--builtin-schema",
-            "vendor.compose-spec",
-            str(path),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*check, COMPOSE, GUIDE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_word_that_compose_does_not_know_would_be_found(tmp_path: Path) -> None:
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(COMPOSE.read_text().replace("stop_grace_period", "stop_grace"))
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*check, wrong], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "stop_grace" in done.stdout
 
 
 def test_its_nodes_have_all_that_the_guide_gives_them(file: dict[str, Any]) -> None:
@@ -85,7 +81,7 @@ def test_what_it_mounts_is_there_or_made_by_the_operator(file: dict[str, Any]) -
     for source in sources - made - monitoring - set(file["volumes"]):
         assert (COMPOSE.parent / source).exists(), source
     assert made <= sources
-    for source in made:
+    for source in {"./certs/node.key", "./certs-ca/ca.key", "./.env"} | made - {"./certs"}:
         ignored = ["git", "check-ignore", "--quiet", str(COMPOSE.parent / source)]
         assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0, f"{source} would be committed"
     for service in file["services"].values():
@@ -134,6 +130,8 @@ def test_prometheus_and_grafana_look_where_there_is_something(file: dict[str, An
     (job,) = prometheus["scrape_configs"]
     (static,) = job["static_configs"]
     assert static["targets"] == [f"{name}:5007" for name in NODES]
+    # Rules about clusters look at targets with this label.
+    assert static["labels"] == {"cluster": "main"}
     assert prometheus["rule_files"] == ["/etc/prometheus/alerts.yml"]
     assert "/etc/prometheus/alerts.yml" in volumes(file["services"]["prometheus"])
     grafana = COMPOSE.parent / "grafana/provisioning"
@@ -165,23 +163,37 @@ def network(tmp_path: Path) -> Iterator[Network]:
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Path]:
     """What the operator makes, by the commands of the page."""
-    return prepared(tmp_path)
-
-
-def prepared(directory: Path) -> dict[str, Path]:
-    """Certificates and secrets, for the user of the containers."""
-    create = [sys.executable, "-m", "wse_server", "certs", "create", "--shared", "--out", "certs", *NODES]
-    subprocess.run(create, cwd=directory, check=True, capture_output=True)
-    secrets = directory / "secrets"
-    secrets.mkdir()
-    (secrets / "jwt_secret").write_text(SECRET + "\n")
-    (secrets / "api_key").write_text(API_KEY + "\n")
-    done = subprocess.run(
-        ["sh", "-e", "-c", PUBLIC_PEM], cwd=secrets, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    # The certificate is for the address that clients have here.
+    text = block("docs/how-to/docker.md", "wse certs create", "sh")
+    typed(text.replace("DNS:localhost", "DNS:localhost,IP:172.30.57.2"), tmp_path)
     sources = ("./certs", "./secrets/jwt_secret", "./secrets/api_key", "./secrets/public.pem")
-    return {source: directory / source for source in sources}
+    return {source: tmp_path / source for source in sources}
+
+
+def settings(directory: Path) -> dict[str, str]:
+    """The file .env, of an operator who is another than root."""
+    told = dict(line.split("=", 1) for line in (directory / ".env").read_text().splitlines())
+    assert told["NODE_USER"] == f"{os.getuid()}:{os.getgid()}"
+    for path in directory.rglob("*"):
+        shutil.chown(path, 4711, 4711)
+    return told | {"NODE_USER": "4711:4711"}
+
+
+@in_containers
+def test_nothing_is_wrong_with_what_nodes_are_told(
+    network: Network, places: dict[str, Path], tmp_path: Path
+) -> None:
+    told = settings(tmp_path)
+    for name, origins, status in (
+        *((name, told["ALLOWED_ORIGINS"], 0) for name in NODES),
+        # Without it pages of every site may connect.
+        ("wse-1", "", 1),
+    ):
+        file = load(COMPOSE, told | {"ALLOWED_ORIGINS": origins})
+        check = ["wse", "check", "--strict"]
+        with compose.run(file, name, enter=network.enter(name), places=places, command=check) as container:
+            assert container.wait() == status, container.output
+            assert ("ALLOWED_ORIGINS" in container.output) == bool(status)
 
 
 def whole(nodes: list[Container]) -> None:
@@ -212,11 +224,8 @@ def test_the_guides_own_file_makes_one_cluster_with_certificates(
 def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
     network: Network, places: dict[str, Path], tmp_path: Path
 ) -> None:
-    # The files belong to whoever is named in .env, and that is who the containers run as.
-    file = load(COMPOSE, {"NODE_USER": "4711:4711"})
-    for path in [*tmp_path.rglob("*.key"), *places.values()]:
-        shutil.chown(path, 4711, 4711)
-    (places["./secrets/public.pem"]).chmod(0o600)
+    file = load(COMPOSE, settings(tmp_path))
+    secret, key = (places[f"./secrets/{name}"].read_text().strip() for name in ("jwt_secret", "api_key"))
     with ExitStack() as stack:
 
         def start(name: str, command: list[str] | None = None) -> Container:
@@ -230,14 +239,16 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
         haproxy = start("haproxy", HAPROXY)
         outside = network.python("outside")
         address = network.address("haproxy")
-        ca = places["./secrets/public.pem"].with_name("cert.pem")
-        ears = stack.enter_context(Ears([f"wss://{address}:8443/wse"], 12, python=outside, ca=ca))
+        ca = places["./secrets/public.pem"].with_name("public.crt")
+        ears = stack.enter_context(
+            Ears([f"wss://{address}:8443/wse"], 12, secret=secret, python=outside, ca=ca)
+        )
         ears.wait_until_subscribed()
         # Each node has its share.
-        assert [look(network, name, "/health")["connections"] for name in NODES] == [4, 4, 4]
-        told = {entry["address"] for entry in look(network, "wse-2", "/api/connections")["connections"]}
+        assert [look(network, name, "/health", key)["connections"] for name in NODES] == [4, 4, 4]
+        told = {entry["address"] for entry in look(network, "wse-2", "/api/connections", key)["connections"]}
         assert told == {network.address("outside")}, "the address of the client, not of HAProxy"
-        mouth = stack.enter_context(Mouth(f"http://{network.address('wse-2')}:5007", python=outside))
+        mouth = stack.enter_context(Mouth(f"http://{network.address('wse-2')}:5007", key=key, python=outside))
         mouth.wait_for(5)
         nodes["wse-1"].kill()
         ears.wait_for_returns(4)
@@ -253,9 +264,9 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
         assert_nothing_unknown(haproxy, nodes)
 
 
-def look(network: Network, name: str, path: str) -> dict[str, Any]:
+def look(network: Network, name: str, path: str, key: str) -> dict[str, Any]:
     """What a node answers, asked on its own host."""
-    status, body = network.get(name, 5007, path, X_API_Key=API_KEY)
+    status, body = network.get(name, 5007, path, X_API_Key=key)
     assert status == 200, body
     told = json.loads(body)
     assert isinstance(told, dict)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from containers import Container, why_not
-from documents import ROOT
+from documents import ROOT, block
 from images import Stage, image, is_sent, sent, stages
 from netns import Network
 from wse_server.cli.settings import BY_NAME
@@ -281,6 +281,12 @@ for place in ("/app", "/etc", "/opt", "/root", "/usr", "/var", "/tmp"):
     with Container(["python", "-c", code]) as container:
         assert container.wait() == 0, container.output
     assert container.lines == ["wrote /tmp"]
+
+
+def test_the_page_shows_the_image_with_a_program_of_ones_own(tmp_path: Path) -> None:
+    shown = tmp_path / "Dockerfile"
+    shown.write_text(block("docs/how-to/docker.md", "WSE_APP", "dockerfile"))
+    assert stages(shown) == stages(ROOT / "deploy/docker/app/Dockerfile")
 
 
 @in_a_container

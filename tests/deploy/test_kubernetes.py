@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,8 +17,8 @@ import yaml
 
 import pods
 from containers import why_not, without_dnsmasq
-from deployed import API_KEY, SECRET, Ears, Mouth
-from documents import ROOT
+from deployed import Ears, Mouth, typed
+from documents import ROOT, block
 from images import image
 from netns import Network
 from pods import FOLDER, PUBLIC, Pods, container_of, links, ours, pod_of, read, the, variables
@@ -58,7 +57,26 @@ def test_a_mistake_would_be_found() -> None:
         kubernetes_validate.validate(wrong, "1.37", strict=True)
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+with_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+@with_kubectl
+def test_the_commands_of_the_page_make_the_secrets(tmp_path: Path) -> None:
+    typed(block("docs/how-to/kubernetes.md", "wse certs create", "sh"), tmp_path)
+    # As they stand, but asking no cluster.
+    lines = block("docs/how-to/kubernetes.md", "kubectl create secret", "console").splitlines()
+    dry = "\necho ---\n".join(f"{line.removeprefix('$ ')} --dry-run=client --output yaml" for line in lines)
+    made = list(yaml.safe_load_all(typed(dry, tmp_path)))
+    kept = {one["metadata"]["name"]: set(one["data"]) for one in made}
+    assert kept == {
+        "wse-tls": {"ca.pem", "node.pem", "node.key"},
+        "wse-secrets": {"jwt_secret", "api_key"},
+    }
+    for one in made:
+        kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+@with_kubectl
 def test_kustomize_takes_them_and_sets_the_image() -> None:
     done = subprocess.run(
         ["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, check=False, timeout=60
@@ -235,15 +253,23 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> dict[str, dict[str, bytes]]:
-    """What the commands of the page put into the Secrets."""
-    names = ["*.wse.default.svc.cluster.local"]
-    create = [sys.executable, "-m", "wse_server", "certs", "create", "--shared", "--out", "certs", *names]
-    subprocess.run(create, cwd=tmp_path, check=True, capture_output=True)
-    tls = {name: (tmp_path / "certs" / name).read_bytes() for name in ("ca.pem", "node.pem", "node.key")}
+    """What the commands of the page make, and its kubectl puts into the Secrets."""
+    typed(block("docs/how-to/kubernetes.md", "wse certs create", "sh"), tmp_path)
     return {
-        "wse-tls": tls,
-        "wse-secrets": {"jwt_secret": SECRET.encode(), "api_key": API_KEY.encode()},
+        name: {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+        for name in ("wse-tls", "wse-secrets")
     }
+
+
+@in_containers
+def test_nothing_is_wrong_with_what_a_pod_is_told(
+    network: Network, secrets: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    own = ours()
+    container_of(own)["args"] = ["check", "--strict"]
+    with Pods(own, network, tmp_path, secrets) as running:
+        pod = running.start("wse-0")
+        assert pod.wait() == 0, pod.output
 
 
 def assert_good(running: Pods) -> None:
@@ -290,6 +316,7 @@ def test_the_guides_own_set_is_whole_again_whichever_pods_come_back_under_new_ad
 def test_no_message_is_lost_while_pods_are_deleted_and_killed(
     network: Network, secrets: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
+    secret, key = (secrets["wse-secrets"][name].decode().strip() for name in ("jwt_secret", "api_key"))
     # To be sent away over thirty seconds takes thirty seconds.
     with (
         Pods(ours(), network, tmp_path, secrets, {"WSE_DRAIN_TIMEOUT": "3"}) as running,
@@ -300,9 +327,9 @@ def test_no_message_is_lost_while_pods_are_deleted_and_killed(
         running.wait_until_whole()
         running.wait_until_ready()
         outside = network.python(pods.OUTSIDE)
-        ears = stack.enter_context(Ears([f"ws://{PUBLIC}:443/wse"], 12, python=outside))
+        ears = stack.enter_context(Ears([f"ws://{PUBLIC}:443/wse"], 12, secret=secret, python=outside))
         ears.wait_until_subscribed()
-        mouth = stack.enter_context(Mouth(f"http://{running.address('wse-2')}:5007", python=outside))
+        mouth = stack.enter_context(Mouth(f"http://{running.address('wse-2')}:5007", key=key, python=outside))
         mouth.wait_for(5)
         # Deleted: it leaves the Service, and drains.
         deleted = running.running["wse-0"]
