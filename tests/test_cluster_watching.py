@@ -130,6 +130,19 @@ def test_until_when_the_certificate_is_valid_is_told(server_factory: Factory, tm
     assert expiry(open_to_all) == 0
 
 
+def test_messages_of_topics_with_history_are_counted_and_measured(server_factory: Factory) -> None:
+    first, _ = mesh(server_factory, 2, recovery_enabled=True)
+    peer = first.subscriber("news")
+    first.server.broadcast("news", '{"t":"one"}')
+    first.server.broadcast("news", '{"t":"two"}', wait="stored")
+    first.server.broadcast_many("news", ['{"t":"many"}'] * 100)
+    for _ in range(102):
+        peer.receive()
+    lines = first.server.prometheus_metrics().splitlines()
+    assert 'wse_topic_messages_total{topic="news"} 102' in lines
+    assert "wse_broadcast_duration_seconds_count 2" in lines, "the first, and the 65th among the hundred"
+
+
 def test_health_over_http_tells_the_same(server_factory: Factory) -> None:
     first, _ = mesh(server_factory, 2)
     told = json.loads(ask(first.port, plain("GET", "/health")).body)

@@ -54,8 +54,10 @@ def test_the_menu_is_the_front_page_in_its_order(small: Path, tmp_path: Path) ->
     assert (tmp_path / "spec/more.md").read_text().startswith("---\norphan: true\n---\n")
 
 
-def test_every_page_is_on_the_front_page(repository: Path) -> None:
+def test_every_page_is_on_the_front_page_or_in_the_list_of_runbooks(repository: Path) -> None:
     listed = {page for _, pages in stage.parts(repository) for page in pages}
+    assert "docs/runbooks/index.md" in listed
+    listed |= {page for page in stage.targets(repository, "docs/runbooks/index.md") if "/runbooks/" in page}
     found = {path.relative_to(repository).as_posix() for path in (repository / "docs").rglob("*.md")}
     assert found - listed == {stage.INDEX}
 

@@ -99,6 +99,12 @@ impl<'a> Stopwatch<'a> {
         let is_turn = before.next_multiple_of(MEASURED) < before + messages;
         is_turn.then(|| Self { shared, started: Instant::now() })
     }
+
+    /// The same for the audience that a topic has at this node, if it has one.
+    pub(super) fn start_for(shared: &'a Shared, topic: Filter<'_>, messages: u64) -> Option<Self> {
+        let audience = shared.topics.audience(topic.as_str())?;
+        Self::start(shared, &audience, messages)
+    }
 }
 
 impl Drop for Stopwatch<'_> {
@@ -216,7 +222,8 @@ impl Shared {
             if let Some(cluster) = self.cluster.get() {
                 stampable(self, topic, text)?;
                 let to = To::Desk(Some((cluster.desk(), topic, text)));
-                return Ok(Some(Publication { shared: self, to, lanes: 0, at_once: true, _stopwatch: None }));
+                let _stopwatch = Stopwatch::start_for(self, topic, 1);
+                return Ok(Some(Publication { shared: self, to, lanes: 0, at_once: true, _stopwatch }));
             }
             let message = stampable(self, topic, text)?;
             let audience = self.topics.audience(topic.as_str());
@@ -239,6 +246,7 @@ impl Shared {
         for text in texts {
             stampable(self, topic, text)?;
         }
+        let _stopwatch = Stopwatch::start_for(self, topic, texts.len() as u64);
         let mut left = texts;
         while !left.is_empty() {
             let (some, rest) = left.split_at(portion(left.iter().map(|text| text.len())));

@@ -1,0 +1,1 @@
+"""The files below `deploy/`, run by the programs that they are for."""
