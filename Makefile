@@ -226,7 +226,7 @@ format-check: $(VENV)/.ready
 
 .PHONY: wheel-smoke
 wheel-smoke: $(VENV)/.ready ## the wheel in fresh environments under every CPython here
-	$(BIN)/python tools/wheel_smoke.py $(WHEELS)
+	$(BIN)/python tools/wheel_smoke.py $(WHEELS) build/client
 
 .PHONY: autobahn
 autobahn: build ## the whole Autobahn suite; its report is kept in compliance/report/
@@ -247,7 +247,7 @@ fuzz-each: ## fuzz each target for MINUTES, two at a time; the table is kept in 
 # The wheel is linked by one core; the fuzz targets are built by the other.
 .PHONY: last-builds
 last-builds:
-	@$(SHELL) fuzz/run.sh build & fuzz=$$!; $(MAKE) wheel && wait $$fuzz
+	@$(SHELL) fuzz/run.sh build & fuzz=$$!; $(MAKE) wheel wheel-client && wait $$fuzz
 
 .PHONY: fuzz-short
 fuzz-short:

@@ -1,10 +1,11 @@
 """Installs the wheel into a fresh environment under every CPython of this machine from 3.11 on, and uses it.
 
-    python tools/wheel_smoke.py build/wheels          every interpreter
-    python tools/wheel_smoke.py --inside VERSION      what runs in each of those environments
+    python tools/wheel_smoke.py build/wheels build/client     every interpreter
+    python tools/wheel_smoke.py --inside VERSION              what runs in each of those environments
 
 The client inside is a plain socket, so that an environment holds the wheel and what that asks for, and
-nothing else: what it forgot to bring or to ask for is missed here.
+nothing else: what it forgot to bring or to ask for is missed here. After that comes what `wse-server[cli]`
+asks for, with the client's wheel, and the command `wse` is used.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ EXPECTED_FILES = (
     "_native.abi3.so",
     "_native.pyi",
     "py.typed",
+    "cli/app.py",
     "demo/page.html",
     "static/wse.js",
 )
@@ -46,6 +48,9 @@ def main() -> int:
     parser.add_argument(
         "wheels", nargs="?", type=Path, default=Path("build/wheels"), help="directory with one wheel"
     )
+    parser.add_argument(
+        "client", nargs="?", type=Path, default=Path("build/client"), help="directory with the client's wheel"
+    )
     parser.add_argument("--inside", metavar="VERSION", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
@@ -53,11 +58,12 @@ def main() -> int:
         return 0
 
     (wheel,) = options.wheels.glob("*.whl")
+    (client,) = options.client.glob("*.whl")
     version = check_contents(wheel)
     interpreters = sorted(find_interpreters().items())
     failed = 0
     for name, interpreter in interpreters:
-        problem = try_wheel(wheel, version, interpreter)
+        problem = try_wheels(wheel, client, version, interpreter)
         failed += problem is not None
         print(f"{wheel.name} on CPython {name}: {problem or 'works'}", flush=True)
     print(f"{len(interpreters) - failed} passed, {failed} failed")
@@ -112,10 +118,11 @@ def candidates() -> Iterator[Path]:
     yield from sorted(pyenv.glob("versions/*/bin/python3"), reverse=True)
 
 
-def try_wheel(wheel: Path, version: str, interpreter: Path) -> str | None:
-    """Installs and uses the wheel in a fresh environment. Returns what went wrong, or None."""
+def try_wheels(wheel: Path, client: Path, version: str, interpreter: Path) -> str | None:
+    """Installs and uses the wheels in a fresh environment. Returns what went wrong, or None."""
     with tempfile.TemporaryDirectory(prefix="wse-wheel-") as directory:
         python = Path(directory) / "bin" / "python"
+        wse = Path(directory) / "bin" / "wse"
         install = [
             "-m",
             "pip",
@@ -125,17 +132,25 @@ def try_wheel(wheel: Path, version: str, interpreter: Path) -> str | None:
             # No dependency of ours may have to be built.
             "--only-binary=:all:",
         ]
-        commands: list[list[str | Path]] = [
-            [interpreter, "-m", "venv", directory],
-            [python, *install, wheel.resolve()],
+        # What is run, what it exits with, and a word that it says.
+        commands: list[tuple[list[str | Path], int, str]] = [
+            ([interpreter, "-m", "venv", directory], 0, ""),
+            ([python, *install, wheel.resolve()], 0, ""),
             # -I: neither the sources beside this script nor the environment of the caller may help.
-            [python, "-I", Path(__file__).resolve(), "--inside", version],
+            ([python, "-I", Path(__file__).resolve(), "--inside", version], 0, ""),
+            ([wse, "--version"], 2, "pip install 'wse-server[cli]'"),
+            ([python, *install, f"{wheel.resolve()}[cli]", client.resolve()], 0, ""),
+            ([wse, "--version"], 0, version),
+            ([wse, "certs", "create", "--out", "certs", "node-1"], 0, "certs/node-1/node.pem"),
+            ([wse, "check", "--seeds", "node-1:9999", "--tls-dir", "certs/node-1"], 0, "no problems"),
+            # It starts a server of its own, and is its clients.
+            ([wse, "bench", "echo", "--seconds", "0.5", "--clients", "5"], 0, "round trips"),
         ]
-        for command in commands:
+        for command, code, word in commands:
             result = subprocess.run(
                 command, capture_output=True, text=True, check=False, cwd=directory, timeout=120
             )
-            if result.returncode != 0:
+            if result.returncode != code or word not in result.stdout + result.stderr:
                 return f"exit status {result.returncode} of {command[1:]}\n{result.stdout}{result.stderr}"
     return None
 
