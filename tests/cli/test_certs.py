@@ -416,19 +416,20 @@ def test_inspect_of_what_is_no_certificate_is_an_error_of_a_line(tmp_path: Path)
 
 
 def test_nodes_link_by_them_and_compare_names(server_factory: Factory, tmp_path: Path) -> None:
-    certs("create", "--out", tmp_path, f"one={HOST}", f"two={HOST}", "three=elsewhere.example")
+    certs("create", "--out", tmp_path, "one=localhost", f"two={HOST}", "three=elsewhere.example")
     one, two, three = (files_of(tmp_path / name) for name in ("one", "two", "three"))
     first, second = server_factory().server, server_factory().server
     options: dict[str, Any] = {"tls_verify_name": True}
     seed = join(first, **one.arguments, **options)
-    join(second, seed, **two.arguments, **options)
+    by_name = f"localhost:{seed.rpartition(':')[2]}"
+    join(second, by_name, **two.arguments, **options)
     wait_until_whole([first, second])
     # The third's own name is not what it is dialled by.
     other = server_factory().server
     place = join(other, **three.arguments)
     late = server_factory().server
     with LogLines() as log:
-        join(late, seed, place, **one.arguments, **options)
+        join(late, by_name, place, **one.arguments, **options)
         log.wait("does not name the host that was dialled (tls_verify_name)")
     wait_until(lambda: instance(first) in linked(late), "the one with the right name is linked")
 
