@@ -114,8 +114,10 @@ def renew(
             "(docker compose kill -s HUP, systemctl reload); copy them first to hosts that have copies"
         )
     ends = authority.certificate.not_valid_after_utc
-    if ends < now + dt.timedelta(days=max(before, days)):
-        note(f"no certificate outlives its authority, which ends on {ends:%Y-%m-%d}: a new one is due")
+    if ends < now + dt.timedelta(days=days):
+        is_due = ends < now + dt.timedelta(days=2 * before)
+        more = ": it is time for a new one" if is_due else ""
+        note(f"no certificate outlives its authority, which ends on {ends:%Y-%m-%d}{more}")
 
 
 def _read(place: Place, authority: Authority, *, force: bool) -> _Node:
