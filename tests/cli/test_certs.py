@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certificates import Authority, Files
+from cli.service import Service
 from command import Done, command, process
 from loglines import LogLines
 from nodes import Factory, instance, join, linked, wait_until_whole
@@ -416,19 +418,20 @@ def test_inspect_of_what_is_no_certificate_is_an_error_of_a_line(tmp_path: Path)
 
 
 def test_nodes_link_by_them_and_compare_names(server_factory: Factory, tmp_path: Path) -> None:
-    certs("create", "--out", tmp_path, f"one={HOST}", f"two={HOST}", "three=elsewhere.example")
+    certs("create", "--out", tmp_path, "one=localhost", f"two={HOST}", "three=elsewhere.example")
     one, two, three = (files_of(tmp_path / name) for name in ("one", "two", "three"))
     first, second = server_factory().server, server_factory().server
     options: dict[str, Any] = {"tls_verify_name": True}
     seed = join(first, **one.arguments, **options)
-    join(second, seed, **two.arguments, **options)
+    by_name = f"localhost:{seed.rpartition(':')[2]}"
+    join(second, by_name, **two.arguments, **options)
     wait_until_whole([first, second])
     # The third's own name is not what it is dialled by.
     other = server_factory().server
     place = join(other, **three.arguments)
     late = server_factory().server
     with LogLines() as log:
-        join(late, seed, place, **one.arguments, **options)
+        join(late, by_name, place, **one.arguments, **options)
         log.wait("does not name the host that was dialled (tls_verify_name)")
     wait_until(lambda: instance(first) in linked(late), "the one with the right name is linked")
 
@@ -446,3 +449,23 @@ def test_nodes_take_renewed_ones_under_way(server_factory: Factory, tmp_path: Pa
     join(third, seed, tls_verify_name=True, **two.arguments)
     wait_until_whole([first, second, third])
     assert first.health_snapshot()["cluster_reconnect_count"] == 0
+
+
+def test_wse_serve_takes_a_directory_as_it_is_and_the_renewed_one_on_sighup(tmp_path: Path) -> None:
+    certs("create", "--out", tmp_path, "--shared", "localhost", HOST)
+
+    def serve(seed: str) -> Service:
+        options = ("--cluster-port", 0, "--cluster-host", HOST, "--tls-verify-name", "--log-level", "debug")
+        return Service(*options, WSE_TLS_DIR=str(tmp_path), WSE_SEEDS=seed)
+
+    with serve(f"{HOST}:1") as first, serve(first.cluster) as second:
+        wait_until(lambda: first.health()["cluster_peer_count"] == 1, "they are linked")
+        old = described(tmp_path / "node.pem")
+        certs("renew", "--out", tmp_path, "--force")
+        assert described(tmp_path / "node.pem") != old
+        for node in (first, second):
+            node.signal(signal.SIGHUP)
+            node.logged("reloaded", "certificates")
+        with serve(first.cluster):
+            wait_until(lambda: first.health()["cluster_peer_count"] == 2, "the third is linked with both")
+        assert first.health()["cluster_reconnect_count"] == 0

@@ -19,7 +19,7 @@ from wse_server.cli.output import write_json, write_line
 if TYPE_CHECKING:
     from wse_server.cli.certs.issue import Authority, PrivateKey
 
-__all__ = ["create", "out_option", "write_ca"]
+__all__ = ["create", "new_ca", "out_option"]
 
 out_option = click.option(
     "--out",
@@ -57,6 +57,7 @@ _DIRECTORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
     type=click.IntRange(1, 3650),
     default=365,
     show_default=True,
+    metavar="DAYS",
     help="How long certificates are valid.",
 )
 @click.option(
@@ -64,6 +65,7 @@ _DIRECTORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
     type=click.IntRange(1, 36500),
     default=3652,
     show_default=True,
+    metavar="DAYS",
     help="The same of a new authority.",
 )
 @click.option("--force", is_flag=True, help="Take the place of certificates and keys that are there.")
@@ -118,14 +120,17 @@ def create(
         note(f"no certificate outlives its authority, which ends on {ends:%Y-%m-%d}")
 
 
-def write_ca(place: Place, authority: AuthorityPlace) -> None:
-    """Gives a node the certificates of the authority, where they are not what it has."""
+def new_ca(place: Place, authority: AuthorityPlace) -> dict[str, bytes]:
+    """What of the authority has to change with a node's pair; writes what the node does not have at all."""
+    if place.directory == authority.directory:
+        return {}
     content = read_bytes(authority.certificate)
     if not place.ca.exists():
         files.create(place.ca, content, files.PUBLIC)
     elif place.ca.read_bytes() != content:
-        files.replace(place.ca, content)
         note(f"{place.ca} is now that of {authority.certificate}")
+        return {place.ca.name: content}
+    return {}
 
 
 def _targets(out: Path, nodes: list[Node], *, shared: bool) -> list[tuple[Place, Node]]:
@@ -173,17 +178,17 @@ def _make(
     key = _unfinished_key(place) or issue.make_key()
     certificate = authority.issue(node.name, node.names, key, days=days, now=now)
     pem = certificate.public_bytes(Encoding.PEM)
-    if place.directory != origin.directory:
-        write_ca(place, origin)
-    if place.certificate.exists() and place.key.exists():
-        files.replace_pair(place.directory, {place.certificate.name: pem, place.key.name: issue.key_pem(key)})
-    else:
-        if not place.key.exists():
-            files.create(place.key, issue.key_pem(key), files.PRIVATE)
-        if place.certificate.exists():
-            files.replace(place.certificate, pem)
-        else:
-            files.create(place.certificate, pem, files.PUBLIC)
+    changes = new_ca(place, origin)
+    had_certificate, had_key = place.certificate.exists(), place.key.exists()
+    if not had_key:
+        files.create(place.key, issue.key_pem(key), files.PRIVATE)
+    if had_certificate:
+        changes[place.certificate.name] = pem
+        if had_key:
+            changes[place.key.name] = issue.key_pem(key)
+    files.replace_together(place.directory, changes)
+    if not had_certificate:
+        files.create(place.certificate, pem, files.PUBLIC)
     return {
         "name": node.name,
         "names": [str(name) for name in node.names],

@@ -19,6 +19,7 @@ directory stays the same directory, so a container that has it mounted sees the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -29,7 +30,7 @@ from pathlib import Path
 
 from wse_server.cli.errors import CliError, ExitCode
 
-__all__ = ["PRIVATE", "PUBLIC", "create", "exclusive", "make_directory", "replace", "replace_pair"]
+__all__ = ["PRIVATE", "PUBLIC", "create", "exclusive", "make_directory", "replace_together"]
 
 PRIVATE = 0o600
 """Of keys."""
@@ -83,28 +84,25 @@ def create(path: Path, content: bytes, mode: int) -> None:
     part = _write_part(path.parent, content, mode)
     try:
         # A rename would replace what somebody else has just put there; a link does not.
-        os.link(part, path)
+        _link_new(part, path)
     except FileExistsError:
         raise CliError(f"{path} is there already", hint="nothing was changed", code=ExitCode.USAGE) from None
     finally:
-        part.unlink()
+        part.unlink(missing_ok=True)
     _sync_directory(path.parent)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Writes a file anew, with its owner and mode: after a crash it is the old one or the new one."""
-    like = path.stat()
-    _write_part(path.parent, content, stat.S_IMODE(like.st_mode), like).rename(path)
-    _sync_directory(path.parent)
-
-
-def replace_pair(directory: Path, new: Mapping[str, bytes]) -> None:
-    """Writes several files anew, at one moment for all of them, each with its owner and mode.
+def replace_together(directory: Path, new: Mapping[str, bytes]) -> None:
+    """Writes files anew, at one moment for all of them, each with its owner and mode.
 
     Args:
         directory: Where they are. All of them must be there.
         new: Name of each, with its content.
     """
+    if len(new) < 2:
+        for name, content in new.items():
+            _replace(directory / name, content)
+        return
     old = {name: (directory / name).read_bytes() for name in new}
     for place, files in ((directory / _OLD, old), (directory / _NEW, new)):
         place.mkdir(mode=0o700)
@@ -130,7 +128,7 @@ def _tidy(directory: Path) -> None:
     """
     link = directory / _LINK
     for name in sorted(_linked(directory)):
-        replace(directory / name, (directory / name).read_bytes())
+        _replace(directory / name, (directory / name).read_bytes())
     parts = list(directory.glob(f"{_PART}*"))
     places = [place for place in (directory / _OLD, directory / _NEW) if place.exists()]
     is_clean = not (parts or places or link.is_symlink())
@@ -141,6 +139,25 @@ def _tidy(directory: Path) -> None:
         shutil.rmtree(place)
     if not is_clean:
         _sync_directory(directory)
+
+
+def _link_new(part: Path, path: Path) -> None:
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Not every file system has hard links. Then it is the lock alone that keeps others away meanwhile.
+        if path.exists():
+            raise FileExistsError from None
+        part.rename(path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file anew, with its owner and mode: after a crash it is the old one or the new one."""
+    like = path.stat()
+    _write_part(path.parent, content, stat.S_IMODE(like.st_mode), like).rename(path)
+    _sync_directory(path.parent)
 
 
 def _linked(directory: Path) -> Iterator[str]:
@@ -207,5 +224,9 @@ def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems of networks do not know this for directories.
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)

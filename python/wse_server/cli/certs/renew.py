@@ -11,7 +11,7 @@ import click
 
 from wse_server.cli.certs import files
 from wse_server.cli.certs.authority import load, note, read_bytes
-from wse_server.cli.certs.create import out_option, write_ca
+from wse_server.cli.certs.create import new_ca, out_option
 from wse_server.cli.certs.layout import Place, authority_of, places
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import write_json, write_line
@@ -58,6 +58,7 @@ class _Node:
     type=click.IntRange(1, 3650),
     default=365,
     show_default=True,
+    metavar="DAYS",
     help="How long the new ones are valid.",
 )
 @click.option(
@@ -93,9 +94,8 @@ def renew(
         done: list[dict[str, object]] = []
         for node in nodes:
             if node in due:
-                if node.place.directory != origin.directory:
-                    write_ca(node.place, origin)
-                new = _renew(node, authority, days=days, keep_key=keep_key, now=now)
+                changed = new_ca(node.place, origin)
+                new = _renew(node, authority, changed, days=days, keep_key=keep_key, now=now)
                 done.append(_told(node.place, new, now, renewed=True))
             else:
                 done.append(_told(node.place, node.certificate, now, renewed=False))
@@ -114,8 +114,10 @@ def renew(
             "(docker compose kill -s HUP, systemctl reload); copy them first to hosts that have copies"
         )
     ends = authority.certificate.not_valid_after_utc
-    if ends < now + dt.timedelta(days=max(before, days)):
-        note(f"no certificate outlives its authority, which ends on {ends:%Y-%m-%d}: a new one is due")
+    if ends < now + dt.timedelta(days=days):
+        is_due = ends < now + dt.timedelta(days=2 * before)
+        more = ": it is time for a new one" if is_due else ""
+        note(f"no certificate outlives its authority, which ends on {ends:%Y-%m-%d}{more}")
 
 
 def _read(place: Place, authority: Authority, *, force: bool) -> _Node:
@@ -148,8 +150,15 @@ def _read(place: Place, authority: Authority, *, force: bool) -> _Node:
 
 
 def _renew(
-    node: _Node, authority: Authority, *, days: int, keep_key: bool, now: dt.datetime
+    node: _Node,
+    authority: Authority,
+    changed: dict[str, bytes],
+    *,
+    days: int,
+    keep_key: bool,
+    now: dt.datetime,
 ) -> x509.Certificate:
+    """Makes a certificate and puts it in its place, together with what else has changed there."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from wse_server.cli.certs import issue
@@ -158,11 +167,10 @@ def _renew(
     subject, names = issue.subject_of(node.certificate), issue.names_of(node.certificate)
     certificate = authority.issue(subject, names, key, days=days, now=now)
     pem = certificate.public_bytes(Encoding.PEM)
-    if keep_key:
-        files.replace(node.place.certificate, pem)
-    else:
-        new = {node.place.certificate.name: pem, node.place.key.name: issue.key_pem(key)}
-        files.replace_pair(node.place.directory, new)
+    changes = changed | {node.place.certificate.name: pem}
+    if not keep_key:
+        changes[node.place.key.name] = issue.key_pem(key)
+    files.replace_together(node.place.directory, changes)
     return certificate
 
 

@@ -48,6 +48,7 @@ def expectations(command: _Command) -> _Command:
             "--algorithm",
             envvar="WSE_JWT_ALGORITHM",
             type=click.Choice(ALGORITHMS, case_sensitive=False),
+            metavar="|".join(ALGORITHMS),
             help="Default: what the key is for. [WSE_JWT_ALGORITHM]",
         ),
     ]
