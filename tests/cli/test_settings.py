@@ -308,7 +308,8 @@ def test_what_does_not_go_together_is_told_by_who_said_so(
 ODD = [
     "", " ", "0", "1", "-1", "5007", "99999", "1e3", "nan", "yes", "x", "a b", "a:1", "[::1]:1", "a:1,b",
     "10.0.0.0/8", "https://a.example", "*", "/wse", "64KiB", "1TiB", "5m", "HS256", "ES256", "gap", "full",
-    KEY, "short", "-----BEGIN PUBLIC KEY-----", "chat:server", "/nowhere", "tcp://10.0.0.1:5007", "\udcff", "ä" * 200,
+    KEY, "short", "-----BEGIN PUBLIC KEY-----", "chat:server", "/nowhere", "tcp://10.0.0.1:5007",
+    "\udcff", "ä" * 200,
 ]  # fmt: skip
 VARIABLES = [setting.variable for setting in SETTINGS]
 VARIABLES += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.kind == "secret"]
