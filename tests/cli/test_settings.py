@@ -73,7 +73,7 @@ NUMBERED = st.sampled_from([s for s in SETTINGS if s.kind in {"integer", "bytes"
 
 
 @given(setting=NUMBERED, data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     setting: Setting, data: st.DataObject
 ) -> None:
@@ -320,7 +320,7 @@ VARIABLES += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.kind
         st.sampled_from([*VARIABLES, "POD_IP", "ALLOWED_ORIGINS"]), st.sampled_from(ODD), max_size=12
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_the_environment_says_there_is_a_server_or_a_problem(environ: dict[str, str]) -> None:
     told = {"WSE_TLS_DIR": "/nowhere"} | environ
     deployment = deploy(resolve({}, told), told)
