@@ -108,7 +108,7 @@ build-release: wheel wheel-client ## the wheels, installed in .venv-release; its
 	$(RELEASE_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl build/client/*.whl
 
 .PHONY: generate
-generate: $(VENV)/.ready ## write what is generated: stub, option and code tables, their reference pages
+generate: $(VENV)/.ready ## write what is generated: stub, option and code tables, their reference pages, the page on the command line
 	$(BIN)/python tools/generate.py
 
 # The docstrings of the native module are those that `make build` left in python/wse_server.

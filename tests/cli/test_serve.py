@@ -134,6 +134,11 @@ server.add_static("/page", "text/plain", "mine")
 @server.on("double")
 async def double(connection, payload: int) -> int:
     return 2 * payload
+
+
+@server.on("fail")
+async def fail(connection) -> None:
+    raise ZeroDivisionError("over\\nnothing")
 """
 
 
@@ -151,6 +156,19 @@ def test_a_program_is_run_with_the_settings_of_the_place(tmp_path: Path) -> None
         peer.close()
         service.logged("WARNING", "WSE_DOUBLER: there is no such variable")
         assert service.stop() == 0
+
+
+def test_what_a_handler_raises_is_one_line_of_json_with_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "doubler.py").write_text(APP)
+    with Service("--app", "doubler:server", "--log-format", "json", cwd=tmp_path) as service:
+        peer = client(service)
+        peer.send({"t": "fail"})
+        assert peer.receive_json()["p"]["code"] == "HANDLER_ERROR"
+        line = json.loads(service.logged("ZeroDivisionError"))
+        assert line["level"] == "error"
+        assert line["exception"].startswith("Traceback (most recent call last):\n")
+        assert line["exception"].endswith("ZeroDivisionError: over\nnothing")
+        peer.close()
 
 
 @pytest.mark.parametrize(

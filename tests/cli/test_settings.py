@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.services import SERVICES
+from wse_server import Server
 from wse_server.cli.settings import SETTINGS, Deployment, Finding, Level, deploy, resolve
 from wse_server.cli.settings.declaration import BY_NAME, OTHER_VARIABLES, POD_VARIABLES, Setting
 from wse_server.cli.settings.environment import is_of_a_service
@@ -72,7 +73,7 @@ NUMBERED = st.sampled_from([s for s in SETTINGS if s.kind in {"integer", "bytes"
 
 
 @given(setting=NUMBERED, data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     setting: Setting, data: st.DataObject
 ) -> None:
@@ -302,6 +303,31 @@ def test_what_does_not_go_together_is_told_by_who_said_so(
     ((where, what),) = problems(made(environ))
     assert where.startswith(source)
     assert message in what
+
+
+ODD = [
+    "", " ", "0", "1", "-1", "5007", "99999", "1e3", "nan", "yes", "x", "a b", "a:1", "[::1]:1", "a:1,b",
+    "10.0.0.0/8", "https://a.example", "*", "/wse", "64KiB", "1TiB", "5m", "HS256", "ES256", "gap", "full",
+    KEY, "short", "-----BEGIN PUBLIC KEY-----", "chat:server", "/nowhere", "tcp://10.0.0.1:5007",
+    "\udcff", "ä" * 200,
+]  # fmt: skip
+VARIABLES = [setting.variable for setting in SETTINGS]
+VARIABLES += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.kind == "secret"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*VARIABLES, "POD_IP", "ALLOWED_ORIGINS"]), st.sampled_from(ODD), max_size=12
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_environment_says_there_is_a_server_or_a_problem(environ: dict[str, str]) -> None:
+    told = {"WSE_TLS_DIR": "/nowhere"} | environ
+    deployment = deploy(resolve({}, told), told)
+    if problems(deployment):
+        return
+    if deployment.app is None:
+        Server(deployment.host, deployment.port, cluster=deployment.cluster, **deployment.options)
 
 
 def test_a_secret_is_never_shown() -> None:

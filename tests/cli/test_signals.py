@@ -184,7 +184,7 @@ def test_certificates_of_the_cluster_are_read_anew(tmp_path: Path) -> None:
     with Service(WSE_TLS_DIR=str(place), WSE_SEEDS="127.0.0.1:1", WSE_CLUSTER_PORT="0") as first:
         first.ready()
         (place / "node.key").write_bytes(theirs.key.read_bytes())
-        reload(first, "ERROR", "not reloaded")
+        reload(first, "ERROR", "not reloaded", "node.key does not belong to the certificate")
         put(theirs)
         reload(first, "INFO", "reloaded: the certificates of the cluster")
         arguments = {f"WSE_TLS_{name.upper()}": str(getattr(theirs, name)) for name in ("ca", "cert", "key")}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -75,14 +76,19 @@ def test_without_a_socket_nothing_is_said_and_nothing_breaks() -> None:
 def test_a_socket_that_has_gone_is_logged_and_nothing_breaks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Notifier(str(tmp_path / "gone")).alive()
-    assert "systemd was not told WATCHDOG=1: No such file" in caplog.text
+    notifier = Notifier(str(tmp_path / "gone"))
+    notifier.alive()
+    notifier.close()
+    notifier.alive()
+    assert caplog.text.count("systemd was not told WATCHDOG=1: No such file") == 1
 
 
 def test_an_abstract_socket_is_found() -> None:
     manager = Systemd(f"@wse-test-{os.getpid()}")
     try:
-        Notifier.of({"NOTIFY_SOCKET": manager.path}).ready("two\nlines")
+        notifier = Notifier.of({"NOTIFY_SOCKET": manager.path})
+        notifier.ready("two\nlines")
+        notifier.close()
         assert manager.next() == {"READY": "1", "STATUS": "two lines"}
     finally:
         manager.close()
@@ -143,6 +149,27 @@ def test_the_watchdog_is_told_while_the_server_answers_and_not_when_it_hangs(
             pass
         service.signal(signal.SIGCONT)
         systemd.wait("WATCHDOG")
+
+
+def test_a_server_without_descriptors_lives_on(systemd: Systemd) -> None:
+    few = ("/bin/sh", "-c", 'ulimit -n 64 && exec "$@"', "sh")
+    environ = {"NOTIFY_SOCKET": systemd.path, "WATCHDOG_USEC": "400000"}
+    with Service(prefix=few, environ=environ) as service, ExitStack() as crowd:
+        systemd.wait("WATCHDOG")
+        for _ in range(100):
+            crowd.enter_context(socket.create_connection((HOST, service.port)))
+        service.logged("accepting pauses")
+        for _ in range(4):
+            assert systemd.wait("WATCHDOG") == {"WATCHDOG": "1"}
+
+
+def test_a_full_server_lives_on(systemd: Systemd) -> None:
+    environ = {"NOTIFY_SOCKET": systemd.path, "WATCHDOG_USEC": "200000"}
+    with Service("--max-connections", "1", environ=environ) as service:
+        client = dial(f"ws://{HOST}:{service.port}/wse")
+        for _ in range(3):
+            systemd.wait("WATCHDOG")
+        client.close()
 
 
 def test_a_server_that_accepts_and_does_not_answer_is_not_alive() -> None:

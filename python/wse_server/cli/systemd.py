@@ -24,8 +24,14 @@ class Notifier:
     """
 
     def __init__(self, path: str | None) -> None:
+        self._socket: socket.socket | None = None
         # Others, such as "vsock:", belong to whole virtual machines.
-        self._path = path if path is not None and path[:1] in {"/", "@"} else None
+        if path is not None and path[:1] in {"/", "@"}:
+            # An abstract socket begins with a zero byte, which the environment can't carry.
+            self._address = "\0" + path[1:] if path.startswith("@") else path
+            # Kept from the beginning: later there may be no file descriptor left.
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Notifier:
@@ -35,7 +41,7 @@ class Notifier:
     @property
     def is_heard(self) -> bool:
         """Whether anybody is told."""
-        return self._path is not None
+        return self._socket is not None
 
     def ready(self, status: str) -> None:
         """The service has started, or has read its configuration anew."""
@@ -60,16 +66,18 @@ class Notifier:
 
     def send(self, message: str) -> None:
         """Sends lines of NAME=VALUE. A service manager that does not listen is no reason to stop."""
-        if self._path is None:
+        if self._socket is None:
             return
-        # An abstract socket begins with a zero byte, which the environment can't carry.
-        address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.setblocking(False)
-                sender.sendto(message.encode(), address)
+            self._socket.sendto(message.encode(), self._address)
         except OSError as error:
             _LOGGER.warning("systemd was not told %s: %s", message.partition("\n")[0], error.strerror)
+
+    def close(self) -> None:
+        """Says nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 def watchdog_interval(environ: Mapping[str, str]) -> float | None:

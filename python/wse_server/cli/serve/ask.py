@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,10 +29,19 @@ class Asker:
         self._head = b"PROXY UNKNOWN\r\n" if _is_in(self._host, expects_header) else b""
 
     async def status(self, path: str, patience: float) -> int | None:
-        """The status of the answer to a GET; None if there is none within `patience` seconds."""
-        with suppress(OSError, TimeoutError, ValueError, asyncio.LimitOverrunError):
+        """The status of the answer to a GET; None if there is none within `patience` seconds.
+
+        Raises:
+            OSError: This process has no file descriptor left to ask with, which says nothing of the server.
+        """
+        try:
             async with asyncio.timeout(patience):
                 return await self._ask(path)
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise
+        except ValueError:
+            pass
         return None
 
     async def _ask(self, path: str) -> int:

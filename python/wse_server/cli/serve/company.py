@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 from wse_server import Server, __version__
@@ -82,19 +83,26 @@ class Company(Watcher):
     async def _tell_when_ready(self, asker: Asker) -> None:
         """The service has started when it takes clients: units that wait for it want to connect."""
         self._notifier.status("joining the cluster" if self._server.engine.cluster_identity() else "starting")
-        while await asker.status("/ready", 1.0) != 200:  # noqa: ASYNC110 - nobody tells when it is
-            await asyncio.sleep(_LOOK_AGAIN)
+        with suppress(OSError):
+            while await asker.status("/ready", 1.0) != 200:  # noqa: ASYNC110 - nobody tells when it is
+                await asyncio.sleep(_LOOK_AGAIN)
         self._notifier.ready(_where(self._server))
 
     async def _watch(self, asker: Asker, interval: float) -> None:
         """Gives signs of life for as long as the server answers; a loop that hangs gives none either."""
+        pauses = 0
         while True:
-            if await asker.status("/health", interval) == 200:
+            try:
+                is_alive = await asker.status("/health", interval) == 200
+            except OSError:
+                is_alive = True
+            # Without file descriptors nobody gets in, and this question neither. Everybody who is in is
+            # served all the same, and a new start would send them away.
+            before, pauses = pauses, self._server.health()["accept_pauses"]
+            if is_alive or pauses > before:
                 self._notifier.alive()
             else:
-                _LOGGER.error(
-                    "the server does not answer on its port: the watchdog is not told that it lives"
-                )
+                _LOGGER.error("no answer on the own port: the watchdog is not told that the server lives")
             await asyncio.sleep(interval)
 
 

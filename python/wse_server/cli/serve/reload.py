@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wse_server import RustWSEServer, Server
+from wse_server.cli.check import look
 from wse_server.cli.serve.logs import configure
 from wse_server.cli.settings import BY_NAME, Deployment, Level, deploy, resolve
 from wse_server.cli.settings.elsewhere import variables
@@ -74,7 +75,7 @@ class Reloader:
             Whether it was taken.
         """
         wanted = deploy(resolve(self._flags, os.environ, variables), os.environ)
-        wrong = [found.line for found in wanted.findings if found.level is Level.PROBLEM]
+        wrong = [found.line for found in look(wanted) if found.level is Level.PROBLEM]
         if not wrong:
             try:
                 taken = self._take(wanted)

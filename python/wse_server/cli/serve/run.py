@@ -69,6 +69,7 @@ async def _run(server: Server, deployment: Deployment, flags: Mapping[str, objec
             signal.signal(number, signal.SIG_IGN)
         await company.end()
         await reloader.end()
+        notifier.close()
 
 
 def _raise_limits(deployment: Deployment) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from wse_server import RustWSEServer
 from wse_server.cli.settings.declaration import BY_NAME, POD_VARIABLES, SETTINGS
 from wse_server.cli.settings.problems import Finding, note, problem, warning
-from wse_server.cli.settings.resolve import Resolution
+from wse_server.cli.settings.resolve import DEFAULT, Resolution
 from wse_server.types import ClusterOptions
 
 __all__ = ["Deployment", "deploy"]
@@ -90,15 +90,19 @@ def _of_engine(resolution: Resolution, options: Mapping[str, Any]) -> list[Findi
             RustWSEServer(**left)
         except (TypeError, ValueError, NotImplementedError) as error:
             name, _, message = str(error).partition(" ")
-            named = [other for other in re.findall(r"\w+", str(error)) if other in left and other != name]
-            if name not in blamed and not blamed & set(re.findall(r"\w+", message)):
+            if name not in BY_NAME:
+                return [*findings, problem(None, DEFAULT, str(error))]
+            words = set(re.findall(r"\w+", message))
+            named = [other for other in left if other in words and other != name]
+            if name not in blamed and not blamed & words:
                 findings.append(_of_option(resolution, name, message, named))
             blamed.add(name)
             # Without what was blamed; if that is a default, without what does not go with it.
-            for gone in [name] if name in left else named:
-                left.pop(gone)
-            if name not in BY_NAME or not (name in options or named):
+            gone = [name] if name in left else named
+            if not gone:
                 return findings
+            for other in gone:
+                del left[other]
             left.setdefault("host", BY_NAME["host"].default)
         else:
             return findings
