@@ -116,7 +116,7 @@ def _not_a_server(url: str, answer: Answer) -> CliError:
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each server.")
 @click.option("--ca", type=click.Path(), metavar="FILE", help="PEM file with the authorities to trust.")
 def health(urls: tuple[str, ...], by_ready: bool, timeout: float, as_json: bool, ca: str | None) -> int:
-    """Asks servers how they are.
+    """Ask servers how they are.
 
     URL is http://, https://, ws://, wss://, HOST:PORT or HOST. Without one it is the server of this machine,
     on WSE_PORT or 5007.

@@ -97,7 +97,7 @@ def sub(
     ca: str | None,
     **_secrets: str | None,
 ) -> int:
-    """Shows what is published to topics, until Ctrl-C.
+    """Show what is published to topics, until Ctrl-C.
 
     TOPIC may be a pattern, in which * stands for any characters and ? for one; quote it. The server must let
     clients subscribe (client_subscriptions).

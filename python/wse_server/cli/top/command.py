@@ -55,7 +55,7 @@ def top(
     ca: str | None,
     **_secrets: str | None,
 ) -> int:
-    """Shows what nodes do: clients, messages, closes, topics, memory.
+    """Show what nodes do: clients, messages, closes, topics, memory.
 
     Give the URL of each node, not that of a balancer. Without one it is the server of this machine. With the
     key of the HTTP API the subscribers of topics are shown as well.
