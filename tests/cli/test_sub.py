@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from support import HOST, Running, wait_until
+from support import HOST, PATIENCE, Running, wait_until
 from wse_client import Gap, GapCause, Message, Position, Presence
 from wse_command import COMMAND, Spoken, called, environment, speaking
 from wse_server import rust_jwt_encode
@@ -174,6 +176,48 @@ def test_a_pipe_that_is_closed_ends_it_quietly(open_server: Running) -> None:
     assert spoken.out[0].endswith(" n 1")
     assert spoken.out[1:] == ["141"]
     assert spoken.err == []
+
+
+def test_a_pipe_that_breaks_in_the_midst_of_a_message_ends_it_quietly(open_server: Running) -> None:
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [*COMMAND, "sub", "news", "-q", "--url", url(open_server)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        os.close(writing)
+        spoken = Spoken(process)
+        try:
+            wait_until(lambda: open_server.server.get_topic_subscriber_count("news") == 1, "it is there")
+            # More than a pipe holds: it is in the midst of a write when its reader goes.
+            open_server.server.broadcast("news", json.dumps({"t": "n", "p": "x" * 200_000}))
+            os.read(reading, 100)
+            os.close(reading)
+            assert spoken.wait() == 141
+        finally:
+            process.kill()
+    assert spoken.err == []
+
+
+def test_ctrl_c_ends_it_also_where_nobody_takes_what_it_writes(open_server: Running) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "sub", "news", "-q", "--url", url(open_server)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            wait_until(lambda: open_server.server.get_topic_subscriber_count("news") == 1, "it is there")
+            open_server.server.broadcast("news", json.dumps({"t": "n", "p": "x" * 200_000}))
+            assert process.stdout is not None
+            process.stdout.read(100)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
 
 
 def test_fewer_messages_than_wanted_are_a_failure(open_server: Running) -> None:

@@ -225,10 +225,16 @@ class _Follower:
 
     @staticmethod
     def _flush(lines: list[str]) -> None:
-        if lines:
+        if not lines:
+            return
+        try:
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
-            lines.clear()
+        except KeyboardInterrupt:
+            # What nobody takes would be tried once more at exit, and hold that up.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+        lines.clear()
 
     def _keep(self, after: float) -> None:
         """Keeps the positions, at most once in so many seconds.
