@@ -15,10 +15,11 @@ import pytest
 from rich.console import Console
 
 from support import HOST, PATIENCE, Running, wait_until
-from wse_client import Gap, GapCause, Message, Position, Presence
+from wse_client import Disconnected, Gap, GapCause, Message, Position, Presence
 from wse_command import COMMAND, Spoken, called, environment, speaking
 from wse_server import rust_jwt_encode
 from wse_server.cli.shown import as_json, as_line, gap_in_words, painted
+from wse_server.cli.sub import _Notes
 
 SECRET = b"a-secret-of-the-tests-0123456789ab"
 NOON = datetime.datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=datetime.UTC)
@@ -338,3 +339,20 @@ def test_gaps_and_presence_are_told_in_a_line() -> None:
     assert gap_in_words(gap) == "gap: news: 1 message missing from 00000000:5 to 5: this client was slow"
     parts = as_line(Presence("leave", "room", "ann\n", {"a": 1}), NOON)
     assert [text for text, _ in parts] == ["12:00:00.123", "room", '- "ann\\n"', '{"a":1}']
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 1)", "connection refused"),
+        (
+            "the upgrade was answered 503 Service Unavailable",
+            "the upgrade was answered 503 Service Unavailable",
+        ),
+    ],
+)
+def test_a_connection_that_fails_is_told_of_in_words(
+    reason: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _Notes(quiet=False).disconnected(Disconnected("ws://a/wse", None, reason, 1.26))
+    assert capsys.readouterr().err == f"no connection to ws://a/wse: {said}; again in 1.3 s\n"

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wse_server.cli.connecting import ca_option, of_websocket, secret, server_address, token_options
+from wse_server.cli.connecting import (
+    ca_option,
+    in_words,
+    of_websocket,
+    secret,
+    server_address,
+    token_options,
+)
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import err, out
 
@@ -342,7 +349,7 @@ class _Notes:
         """A connection has ended, or an attempt to come back has failed."""
         code = "" if event.code is None else f" ({event.code})"
         again = "" if event.retry_in is None else f"; again in {event.retry_in:.1f} s"
-        self._say(f"no connection to {event.url}: {event.reason}{code}{again}", "yellow")
+        self._say(f"no connection to {event.url}: {in_words(event.reason)}{code}{again}", "yellow")
 
     def trouble(self, event: Trouble) -> None:
         """Something went wrong, and the connection goes on."""
