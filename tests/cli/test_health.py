@@ -123,6 +123,8 @@ def test_a_name_that_nobody_has_is_unreachable() -> None:
     [
         (b"HTTP/1.1 200 OK\r\n\r\nhello", "not a WSE server"),
         (b"HTTP/1.1 200 OK\r\n\r\n{}", "not a WSE server"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000, "not a WSE server"),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"connections": "1", "uptime_secs": NaN}', "not a WSE server"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "/health answered 502"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
     ],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from support import HOST, Running, wait_until
-from wse_client import Gap, GapCause, Message, Position, Presence
+from support import HOST, PATIENCE, Running, wait_until
+from wse_client import Disconnected, Gap, GapCause, Message, Position, Presence
 from wse_command import COMMAND, Spoken, called, environment, speaking
 from wse_server import rust_jwt_encode
 from wse_server.cli.shown import as_json, as_line, gap_in_words, painted
+from wse_server.cli.sub import _Notes
 
 SECRET = b"a-secret-of-the-tests-0123456789ab"
 NOON = datetime.datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=datetime.UTC)
@@ -176,6 +179,48 @@ def test_a_pipe_that_is_closed_ends_it_quietly(open_server: Running) -> None:
     assert spoken.err == []
 
 
+def test_a_pipe_that_breaks_in_the_midst_of_a_message_ends_it_quietly(open_server: Running) -> None:
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [*COMMAND, "sub", "news", "-q", "--url", url(open_server)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        os.close(writing)
+        spoken = Spoken(process)
+        try:
+            wait_until(lambda: open_server.server.get_topic_subscriber_count("news") == 1, "it is there")
+            # More than a pipe holds: it is in the midst of a write when its reader goes.
+            open_server.server.broadcast("news", json.dumps({"t": "n", "p": "x" * 200_000}))
+            os.read(reading, 100)
+            os.close(reading)
+            assert spoken.wait() == 141
+        finally:
+            process.kill()
+    assert spoken.err == []
+
+
+def test_ctrl_c_ends_it_also_where_nobody_takes_what_it_writes(open_server: Running) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "sub", "news", "-q", "--url", url(open_server)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            wait_until(lambda: open_server.server.get_topic_subscriber_count("news") == 1, "it is there")
+            open_server.server.broadcast("news", json.dumps({"t": "n", "p": "x" * 200_000}))
+            assert process.stdout is not None
+            process.stdout.read(100)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+
+
 def test_fewer_messages_than_wanted_are_a_failure(open_server: Running) -> None:
     done = called("sub", "news", "--count", "3", "--timeout", "0.2", "--url", url(open_server))
     assert done.returncode == 1
@@ -294,3 +339,20 @@ def test_gaps_and_presence_are_told_in_a_line() -> None:
     assert gap_in_words(gap) == "gap: news: 1 message missing from 00000000:5 to 5: this client was slow"
     parts = as_line(Presence("leave", "room", "ann\n", {"a": 1}), NOON)
     assert [text for text, _ in parts] == ["12:00:00.123", "room", '- "ann\\n"', '{"a":1}']
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 1)", "connection refused"),
+        (
+            "the upgrade was answered 503 Service Unavailable",
+            "the upgrade was answered 503 Service Unavailable",
+        ),
+    ],
+)
+def test_a_connection_that_fails_is_told_of_in_words(
+    reason: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _Notes(quiet=False).disconnected(Disconnected("ws://a/wse", None, reason, 1.26))
+    assert capsys.readouterr().err == f"no connection to ws://a/wse: {said}; again in 1.3 s\n"

@@ -307,6 +307,17 @@ def test_an_application_goes_on_from_positions_that_it_kept() -> None:
     assert [item.position for item in items(feed) if isinstance(item, Message)] == at[2:]
 
 
+def test_a_message_says_whether_it_was_published_before_the_server_answered() -> None:
+    world = connected()
+    at = [world.model.publish("a") for _ in range(3)]
+    feed = world.subscribe("a", positions={"a": at[0]})
+    world.carry_up()
+    world.model.publish("a")
+    world.carry_down()
+    heard = [item for item in items(feed) if isinstance(item, Message)]
+    assert [message.is_recovered for message in heard] == [True, True, False]
+
+
 def test_without_history_one_subscription_gets_everything_and_a_second_is_refused() -> None:
     world = connected(has_history=False)
     feed = world.subscribe("a")

@@ -26,15 +26,27 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
     "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
     "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
-    "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
-    "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
     "sub": ("wse_server.cli.sub:sub", "show what is published to topics, as it comes"),
     "top": ("wse_server.cli.top.command:top", "what nodes do, as it changes"),
+    "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
+    "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
 }
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read our output has gone, as `head` does."""
 
 
 class _Commands(click.Group):
     """Commands that are imported when they are used."""
+
+    @override
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would exit with 1, as if something had failed.
+            raise _ReaderGoneError from None
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -80,8 +92,8 @@ def _run() -> int:
         return shown.code
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Nothing is left to say, at the end neither.
+    except (BrokenPipeError, _ReaderGoneError):
+        # Nothing is left to say, at the end neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return result if isinstance(result, int) else ExitCode.OK

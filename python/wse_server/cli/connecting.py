@@ -18,6 +18,7 @@ __all__ = [
     "Secret",
     "api_key_options",
     "ca_option",
+    "in_words",
     "of_websocket",
     "secret",
     "server_address",
@@ -207,6 +208,15 @@ def of_websocket(error: Exception, url: str, *, has_token: bool) -> CliError:
         code = ExitCode.REFUSED if error.code == 4403 else ExitCode.FAILED
         return CliError(f"{url}: the connection was closed: {error}", code=code)
     return CliError(f"{url}: {error}")
+
+
+def in_words(reason: str) -> str:
+    """Why there is no connection, in words of the command line where it has some.
+
+    Args:
+        reason: What `wse_client` says.
+    """
+    return next((words for sign, words, _ in _NOT_REACHED if sign in reason), reason)
 
 
 def _of_refusal(code: str, told: str, retry_after: float | None) -> CliError:

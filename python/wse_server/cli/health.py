@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import click
@@ -54,6 +55,9 @@ def look(address: Address, *, timeout: float, ca: str | None = None) -> Report:
         address: The server.
         timeout: Seconds for each of the two answers.
         ca: PEM file with the authorities to trust; those of the system if None.
+
+    Raises:
+        CliError: That file is none, with exit code 2. All else is told in the report.
     """
     url = address.http
     try:
@@ -64,6 +68,8 @@ def look(address: Address, *, timeout: float, ca: str | None = None) -> Report:
             return Report(url, "unhealthy", False, False, {}, trouble)
         answer = fetch(address, "/ready", timeout=timeout, ca=ca)
     except CliError as error:
+        if error.code is ExitCode.USAGE:
+            raise
         return Report(url, "unreachable", False, False, {}, error)
     if answer.status == 200:
         return Report(url, "ready", True, True, figures, None)
@@ -86,9 +92,15 @@ def _figures(answer: Answer) -> dict[str, Any] | None:
         return None
     try:
         told = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) and {"connections", "uptime_secs"} <= told.keys() else None
+    if not isinstance(told, dict):
+        return None
+    # Whatever answers on this port may say what it likes; what is no number is no figure.
+    figures = {
+        name: value for name, value in told.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
+    return figures if {"connections", "uptime_secs"} <= figures.keys() else None
 
 
 def _not_a_server(url: str, answer: Answer) -> CliError:
@@ -116,7 +128,7 @@ def _not_a_server(url: str, answer: Answer) -> CliError:
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each server.")
 @click.option("--ca", type=click.Path(), metavar="FILE", help="PEM file with the authorities to trust.")
 def health(urls: tuple[str, ...], by_ready: bool, timeout: float, as_json: bool, ca: str | None) -> int:
-    """Asks servers how they are.
+    """Ask servers how they are.
 
     URL is http://, https://, ws://, wss://, HOST:PORT or HOST. Without one it is the server of this machine,
     on WSE_PORT or 5007.

@@ -70,10 +70,10 @@ def _connect(address: Address, timeout: float, ca: str | None) -> socket.socket:
     connection = socket.create_connection((address.host, address.port), timeout)
     if not address.secure:
         return connection
-    import ssl
+    from wse_server.cli.connecting import tls_context
 
     try:
-        return ssl.create_default_context(cafile=ca).wrap_socket(connection, server_hostname=address.host)
+        return tls_context(ca).wrap_socket(connection, server_hostname=address.host)
     except BaseException:
         connection.close()
         raise

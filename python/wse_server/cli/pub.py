@@ -260,7 +260,7 @@ def pub(
     ca: str | None,
     **_secrets: str | None,
 ) -> None:
-    """Publishes a message to a topic.
+    """Publish a message to a topic.
 
     Without MESSAGE, or with -, each line of standard input that is not empty is one. A text is published as
     {"t": "message", "p": {"text": ...}}.

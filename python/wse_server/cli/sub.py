@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wse_server.cli.connecting import ca_option, of_websocket, secret, server_address, token_options
+from wse_server.cli.connecting import (
+    ca_option,
+    in_words,
+    of_websocket,
+    secret,
+    server_address,
+    token_options,
+)
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import err, out
 
@@ -97,7 +104,7 @@ def sub(
     ca: str | None,
     **_secrets: str | None,
 ) -> int:
-    """Shows what is published to topics, until Ctrl-C.
+    """Show what is published to topics, until Ctrl-C.
 
     TOPIC may be a pattern, in which * stands for any characters and ? for one; quote it. The server must let
     clients subscribe (client_subscriptions).
@@ -225,10 +232,16 @@ class _Follower:
 
     @staticmethod
     def _flush(lines: list[str]) -> None:
-        if lines:
+        if not lines:
+            return
+        try:
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
-            lines.clear()
+        except KeyboardInterrupt:
+            # What nobody takes would be tried once more at exit, and hold that up.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+        lines.clear()
 
     def _keep(self, after: float) -> None:
         """Keeps the positions, at most once in so many seconds.
@@ -336,7 +349,7 @@ class _Notes:
         """A connection has ended, or an attempt to come back has failed."""
         code = "" if event.code is None else f" ({event.code})"
         again = "" if event.retry_in is None else f"; again in {event.retry_in:.1f} s"
-        self._say(f"no connection to {event.url}: {event.reason}{code}{again}", "yellow")
+        self._say(f"no connection to {event.url}: {in_words(event.reason)}{code}{again}", "yellow")
 
     def trouble(self, event: Trouble) -> None:
         """Something went wrong, and the connection goes on."""

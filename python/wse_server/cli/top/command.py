@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wse_server.cli.address import Address
-from wse_server.cli.connecting import api_key_options, ca_option, secret, server_address
+from wse_server.cli.connecting import api_key_options, ca_option, secret, server_address, tls_context
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import out, write_json
 
@@ -55,7 +55,7 @@ def top(
     ca: str | None,
     **_secrets: str | None,
 ) -> int:
-    """Shows what nodes do: clients, messages, closes, topics, memory.
+    """Show what nodes do: clients, messages, closes, topics, memory.
 
     Give the URL of each node, not that of a balancer. Without one it is the server of this machine. With the
     key of the HTTP API the subscribers of topics are shown as well.
@@ -64,6 +64,9 @@ def top(
     """
     addresses = [server_address(url) for url in urls] or [server_address(None)]
     key = secret(context, "api_key").text
+    if any(address.secure for address in addresses):
+        # Here, for the threads that ask can tell nobody.
+        tls_context(ca)
     if once or is_json:
         return _once(addresses, interval, sort, is_json=is_json, ca=ca, key=key)
     return _live(addresses, interval, sort, ca=ca, key=key)

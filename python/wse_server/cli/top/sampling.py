@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -162,6 +163,8 @@ def take_sample(address: Address, *, timeout: float, ca: str | None, api: Api | 
         if page.status != 200:
             trouble = f"/metrics answered {page.status}"
         for name, labels, value in parse(page.body.decode("utf-8", "replace") if page.status == 200 else ""):
+            if not math.isfinite(value):
+                continue
             if name in names:
                 counters[names[name]] = value
             elif name == "wse_closes_total":
@@ -174,12 +177,12 @@ def take_sample(address: Address, *, timeout: float, ca: str | None, api: Api | 
         if api is not None:
             answer = api.get(f"/api/topics?limit={_PAGE}")
             subscribers = {
-                topic["topic"]: topic["subscribers"] + topic.get("group_members", 0)
+                str(topic["topic"]): int(topic["subscribers"]) + int(topic.get("group_members", 0))
                 for topic in answer["topics"]
             }
     except CliError as error:
         trouble = str(error)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         trouble = f"/api/topics can't be understood: {error!r}"
     return Sample(now, report, counters, closes, published, memory, subscribers, trouble)
 

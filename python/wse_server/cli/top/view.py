@@ -138,7 +138,7 @@ def picture(
     head = [_sums(nodes, note, width)]
     troubles = _troubles(nodes, width)
     closes = _closes(nodes, width)
-    foot = [Text("q quit   s sort   p pause", style="dim")] if keys else []
+    foot = [Text("q quit   s sort   p pause", style="dim", no_wrap=True, overflow="crop")] if keys else []
     # The title of each table is a row, and a line is left free before the topics.
     rest = None if height is None else height - len(head) - len(closes) - len(foot) - 3
     room_for_nodes = len(nodes) if rest is None else max(1, min(len(nodes), rest // 2 - len(troubles)))
