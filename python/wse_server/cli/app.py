@@ -30,6 +30,11 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
     "sub": ("wse_server.cli.sub:sub", "show what is published to topics, as it comes"),
     "top": ("wse_server.cli.top.command:top", "what nodes do, as it changes"),
+    "rebalance": ("wse_server.cli.rebalance:rebalance", "move clients until all nodes have their share"),
+    "rolling-restart": (
+        "wse_server.cli.rolling_restart:rolling_restart",
+        "restart the nodes of a cluster one after the other",
+    ),
 }
 
 
