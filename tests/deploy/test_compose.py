@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -244,6 +246,8 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
             Ears([f"wss://{address}:8443/wse"], 12, secret=secret, python=outside, ca=ca)
         )
         ears.wait_until_subscribed()
+        for path in ("/health", "/metrics", "/api/connections", "/wse/more"):
+            assert status_outside(network, ca, path) == 404
         # Each node has its share.
         assert [look(network, name, "/health", key)["connections"] for name in NODES] == [4, 4, 4]
         told = {entry["address"] for entry in look(network, "wse-2", "/api/connections", key)["connections"]}
@@ -262,6 +266,17 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
             assert heard == list(range(count)), "once each, in order"
         assert ears.gaps() == [], "nothing was missed"
         assert_nothing_unknown(haproxy, nodes)
+
+
+def status_outside(network: Network, ca: Path, path: str) -> int:
+    """The status with which HAProxy answers a request."""
+    context = ssl.create_default_context(cafile=str(ca))
+    connection = http.client.HTTPConnection("localhost")
+    with context.wrap_socket(
+        network.connect("haproxy", 8443), server_hostname="localhost"
+    ) as connection.sock:
+        connection.request("GET", path)
+        return connection.getresponse().status
 
 
 def look(network: Network, name: str, path: str, key: str) -> dict[str, Any]:
