@@ -186,16 +186,26 @@ def test_nothing_is_wrong_with_what_nodes_are_told(
     network: Network, places: dict[str, Path], tmp_path: Path
 ) -> None:
     told = settings(tmp_path)
-    for name, origins, status in (
-        *((name, told["ALLOWED_ORIGINS"], 0) for name in NODES),
-        # Without it pages of every site may connect.
-        ("wse-1", "", 1),
-    ):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def check(name: str, origins: str, certs: Path) -> Container:
         file = load(COMPOSE, told | {"ALLOWED_ORIGINS": origins})
-        check = ["wse", "check", "--strict"]
-        with compose.run(file, name, enter=network.enter(name), places=places, command=check) as container:
-            assert container.wait() == status, container.output
-            assert ("ALLOWED_ORIGINS" in container.output) == bool(status)
+        command = ["wse", "check", "--strict"]
+        mounted = places | {"./certs": certs}
+        return compose.run(file, name, enter=network.enter(name), places=mounted, command=command)
+
+    for name in NODES:
+        with check(name, told["ALLOWED_ORIGINS"], places["./certs"]) as container:
+            assert container.wait() == 0, container.output
+    # Pages of every site; a directory that Docker made because there was none.
+    for origins, certs, wrong in (
+        ("", places["./certs"], "ALLOWED_ORIGINS"),
+        ("https://a.example", empty, "ca.pem"),
+    ):
+        with check("wse-1", origins, certs) as container:
+            assert container.wait() == 1, container.output
+            assert wrong in container.output
 
 
 def whole(nodes: list[Container]) -> None:

@@ -227,6 +227,8 @@ def test_the_files_that_are_named_are_in_the_secrets() -> None:
     # Read by the group of the pod, and by nobody else.
     assert all(secret["defaultMode"] == 0o440 for secret in secrets.values())
     told = variables(own, "192.0.2.1")
+    for name, file in (("CA", "ca.pem"), ("CERT", "node.pem"), ("KEY", "node.key")):
+        assert told[f"WSE_TLS_{name}"] == f"/etc/wse/{file}"
     files = {told[name] for name in told if name.endswith("_FILE")}
     assert {str(Path(file).parent) for file in files} == {"/run/secrets/wse"}
     assert {Path(file).name for file in files} == {"jwt_secret", "api_key"}
