@@ -79,8 +79,7 @@ def test_what_it_mounts_is_there_or_made_by_the_operator(file: dict[str, Any]) -
     made = {"./certs", "./secrets/jwt_secret", "./secrets/api_key", "./secrets/public.pem"}
     sources = {source for service in file["services"].values() for source in volumes(service).values()}
     sources |= {secret["file"] for secret in file["secrets"].values()}
-    monitoring = {"../prometheus/alerts.yml", "../grafana/wse.json"}
-    for source in sources - made - monitoring - set(file["volumes"]):
+    for source in sources - made - set(file["volumes"]):
         assert (COMPOSE.parent / source).exists(), source
     assert made <= sources
     for source in {"./certs/node.key", "./certs-ca/ca.key", "./.env"} | made - {"./certs"}:
@@ -131,6 +130,10 @@ def test_prometheus_and_grafana_look_where_there_is_something(file: dict[str, An
     prometheus = yaml.safe_load((COMPOSE.parent / "prometheus.yml").read_text())
     (job,) = prometheus["scrape_configs"]
     (static,) = job["static_configs"]
+    # As on machines, but for the targets.
+    other = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    assert static["labels"] == other["scrape_configs"][0]["static_configs"][0]["labels"]
+    assert prometheus["global"] == other["global"]
     assert static["targets"] == [f"{name}:5007" for name in NODES]
     # Rules about clusters look at targets with this label.
     assert static["labels"] == {"cluster": "main"}
@@ -142,6 +145,19 @@ def test_prometheus_and_grafana_look_where_there_is_something(file: dict[str, An
     (provider,) = yaml.safe_load((grafana / "dashboards/wse.yaml").read_text())["providers"]
     place = provider["options"]["path"]
     assert f"{place}/wse.json" in volumes(file["services"]["grafana"])
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+def test_prometheus_takes_its_file(file: dict[str, Any], tmp_path: Path) -> None:
+    mounted = volumes(file["services"]["prometheus"])["/etc/prometheus/alerts.yml"]
+    rules = (COMPOSE.parent / mounted).resolve()
+    config = tmp_path / "prometheus.yml"
+    text = (COMPOSE.parent / "prometheus.yml").read_text()
+    config.write_text(text.replace("/etc/prometheus/alerts.yml", str(rules)))
+    done = subprocess.run(
+        ["promtool", "check", "config", config], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # ---- Its services ----
