@@ -45,6 +45,28 @@ table ip services {{
 }}
 """
 
+POLICY = """
+table bridge walls {{
+    set pods {{ type ipv4_addr; elements = {{ {pods} }} }}
+    chain into {{
+        {ingress}
+        drop
+    }}
+    chain out {{
+        {egress}
+        drop
+    }}
+    chain forward {{
+        type filter hook forward priority 1; policy accept;
+        # Of connections that stand, and answers.
+        tcp flags & (syn | ack) != syn accept
+        udp sport 53 accept
+        ip daddr @pods jump into
+        ip saddr @pods jump out
+    }}
+}}
+"""
+
 Manifest = dict[str, Any]
 
 
@@ -110,6 +132,36 @@ def links(manifests: list[Manifest]) -> Iterator[tuple[str, str]]:
             yield f"{name}_PORT_{port['port']}_TCP_ADDR", PUBLIC
 
 
+def policy(manifests: list[Manifest], addresses: list[str]) -> str:
+    """The NetworkPolicy as rules of a bridge, if there is one: who may begin to speak with whom.
+
+    Args:
+        manifests: Among others the policy.
+        addresses: Those of pods. Namespaces other than theirs are empty.
+    """
+    told = [one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"]
+    if not told:
+        return ""
+    (spec,) = told
+    ports = {port["name"]: port["containerPort"] for port in container_of(manifests)["ports"]}
+
+    def lines(direction: str, ends: str, side: str) -> Iterator[str]:
+        for rule in spec[direction]:
+            for end in rule.get(ends, [None]):
+                if end is not None and "podSelector" not in end:
+                    continue
+                where = "" if end is None else f"ip {side} @pods "
+                for port in rule["ports"]:
+                    number = ports.get(port["port"], port["port"])
+                    yield f"{where}{port['protocol'].lower()} dport {number} return"
+
+    return POLICY.format(
+        pods=", ".join(addresses),
+        ingress="\n".join(lines("ingress", "from", "saddr")),
+        egress="\n".join(lines("egress", "to", "daddr")),
+    )
+
+
 def secret_volume(place: Path, files: Mapping[str, bytes], mode: int, group: int) -> Path:
     """A Secret as it is mounted: links to the files of a hidden directory, which is replaced as one."""
     hidden = place / "..2026_01_01_00_00_00.1"
@@ -166,6 +218,9 @@ class Pods:
             self._stack.close()
             raise
         run(network, OUTSIDE, "ip", "route", "add", "10.96.0.0/16", "dev", "eth0")
+        rules = policy(self.manifests, [network.address(host) for host in self._free])
+        if rules:
+            network.filter(rules)
         return self
 
     def __exit__(
@@ -222,6 +277,18 @@ class Pods:
         self.network.isolate(self._hosts.pop(name))
         self._tell_names()
         self.spread()
+
+    def reaches(self, host: str, name: str, port: int) -> bool:
+        """Whether a connection from a host to a port of a pod comes about."""
+        try:
+            self.network.connect(host, port, self.address(name), timeout=0.5).close()
+        except TimeoutError:
+            return False
+        return True
+
+    def host(self, name: str) -> str:
+        """The host of a pod."""
+        return self._hosts[name]
 
     def probe(self, name: str, path: str) -> int:
         """The status that a probe gets."""

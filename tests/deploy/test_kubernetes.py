@@ -328,6 +328,10 @@ def test_no_message_is_lost_while_pods_are_deleted_and_killed(
             running.start(name)
         running.wait_until_whole()
         running.wait_until_ready()
+        # The policy: clients reach one port, nodes each other.
+        assert running.reaches(pods.OUTSIDE, "wse-2", 5007)
+        assert running.reaches(running.host("wse-1"), "wse-2", 9999)
+        assert not running.reaches(pods.OUTSIDE, "wse-2", 9999)
         outside = network.python(pods.OUTSIDE)
         ears = stack.enter_context(Ears([f"ws://{PUBLIC}:443/wse"], 12, secret=secret, python=outside))
         ears.wait_until_subscribed()
