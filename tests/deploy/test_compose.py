@@ -275,13 +275,15 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
         for path in ("/health", "/metrics", "/api/connections", "/wse/more"):
             assert status_outside(network, ca, path) == 404
         # Each node has its share.
-        assert [look(network, name, "/health", key)["connections"] for name in NODES] == [4, 4, 4]
+        shares = [look(network, name, "/health", key)["connections"] for name in NODES]
+        assert sum(shares) == 12
+        assert min(shares) >= 2
         told = {entry["address"] for entry in look(network, "wse-2", "/api/connections", key)["connections"]}
         assert told == {network.address("outside")}, "the address of the client, not of HAProxy"
         mouth = stack.enter_context(Mouth(f"http://{network.address('wse-2')}:5007", key=key, python=outside))
         mouth.wait_for(5)
         nodes["wse-1"].kill()
-        ears.wait_for_returns(4)
+        ears.wait_for_returns(shares[0])
         # It comes back as another one, as `restart: unless-stopped` lets it.
         nodes["wse-1"] = start("wse-1")
         nodes["wse-1"].wait_for_line("is ready")
