@@ -163,18 +163,27 @@ def policy(manifests: list[Manifest], addresses: list[str]) -> str:
 
 
 def secret_volume(place: Path, files: Mapping[str, bytes], mode: int, group: int) -> Path:
-    """A Secret as it is mounted: links to the files of a hidden directory, which is replaced as one."""
-    hidden = place / "..2026_01_01_00_00_00.1"
-    hidden.mkdir(parents=True)
-    (place / "..data").symlink_to(hidden.name)
+    """A Secret as it is mounted: links to the files of a hidden directory, which is replaced as one.
+
+    Called again it does what happens in a pod when the Secret has changed.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    hidden = place / f"..{len(list(place.iterdir()))}"
+    hidden.mkdir()
     for name, content in files.items():
         file = hidden / name
         file.write_bytes(content)
         shutil.chown(file, 0, group)
         file.chmod(mode)
-        (place / name).symlink_to(f"..data/{name}")
     for directory in (place, hidden):
         directory.chmod(0o755)
+    new = place / "..data_tmp"
+    new.symlink_to(hidden.name)
+    new.rename(place / "..data")
+    for name in files:
+        link = place / name
+        if not link.is_symlink():
+            link.symlink_to(f"..data/{name}")
     return place
 
 
@@ -201,7 +210,7 @@ class Pods:
         self.network = network
         self.replicas: int = the(manifests, "StatefulSet")["spec"]["replicas"]
         self._folder = folder
-        self._secrets = secrets
+        self._secrets = dict(secrets)
         self._changes = dict(changes or {})
         self._free = [host for host in network.hosts if host not in {OUTSIDE, DNS}]
         self._hosts: dict[str, str] = {}
@@ -333,6 +342,12 @@ class Pods:
         assert headless["spec"]["clusterIP"] == "None"
         records = {f"{name}.wse.{DOMAIN}": [self.address(name)] for name in self._hosts}
         self._names.tell(records | {f"wse.{DOMAIN}": [self.address(name) for name in self._hosts]})
+
+    def change(self, secret: str, files: Mapping[str, bytes]) -> None:
+        """Changes a Secret, in all pods that have it, as the kubelet does within a minute or two."""
+        self._secrets[secret] = files
+        for name, host in self._hosts.items():
+            self._volumes(name, host, pod_of(self.manifests).get("securityContext", {}).get("fsGroup", 0))
 
     def _volumes(self, name: str, host: str, group: int) -> tuple[dict[str, Path], list[str]]:
         """What is mounted, and what can be written to."""

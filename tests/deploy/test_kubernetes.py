@@ -257,10 +257,11 @@ def network() -> Iterator[Network]:
 def secrets(tmp_path: Path) -> dict[str, dict[str, bytes]]:
     """What the commands of the page make, and its kubectl puts into the Secrets."""
     typed(block("docs/how-to/kubernetes.md", "wse certs create", "sh"), tmp_path)
-    return {
-        name: {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
-        for name in ("wse-tls", "wse-secrets")
-    }
+    return {name: files_in(tmp_path / name) for name in ("wse-tls", "wse-secrets")}
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
 @in_containers
@@ -295,6 +296,14 @@ def test_the_guides_own_set_is_whole_again_whichever_pods_come_back_under_new_ad
         for name in running.names:
             running.start(name)
         running.wait_until_whole()
+        # New certificates reach the nodes that run, and those that come.
+        typed("wse certs renew --force --out wse-tls", tmp_path)
+        renewed = files_in(tmp_path / "wse-tls")
+        assert renewed["node.pem"] != secrets["wse-tls"]["node.pem"]
+        running.change("wse-tls", renewed)
+        for pod in running.running.values():
+            pod.send_signal(signal.SIGHUP)
+            pod.wait_for_line("reloaded: the certificates of the cluster")
         # The one that all name as their seed, then one that nobody names.
         for name in ("wse-0", "wse-1"):
             before = running.address(name)
