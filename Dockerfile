@@ -70,7 +70,7 @@ USER 10001:10001
 # Clients, and other nodes.
 EXPOSE 5007 9999
 
-# SIGTERM empties the server within WSE_DRAIN_TIMEOUT (30 s): let `docker stop` wait longer, with --time 45.
+# SIGTERM empties the server within WSE_DRAIN_TIMEOUT (30 s): let `docker stop` wait longer, with -t 45.
 STOPSIGNAL SIGTERM
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["wse", "health"]

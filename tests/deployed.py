@@ -85,7 +85,7 @@ while True:
     print("stored", n, told)
     if last:
         break
-    # A topic keeps 128 messages: six seconds of these, in which clients come back.
+    # A topic keeps 512 messages: 25 seconds of these, in which clients come back.
     over.wait(0.05)
 """
 

@@ -138,15 +138,15 @@ class Network:
         """What goes before a command that is to run on a host."""
         return ["ip", "netns", "exec", self._space(host)]
 
-    def connect(self, host: str, port: int, timeout: float = 5.0) -> socket.socket:
-        """Connects to a port of a host from there, as this process."""
+    def connect(self, host: str, port: int, address: str = HOST, timeout: float = 5.0) -> socket.socket:
+        """Connects from a host to a port, of this host unless an address is given, as this process."""
 
         def there() -> socket.socket:
             # The namespace is this thread's alone, and the socket's for good.
             with Path("/run/netns", self._space(host)).open("rb") as space:
                 if _libc.setns(space.fileno(), 0) != 0:
                     raise OSError(ctypes.get_errno(), f"no way into the namespace of {host}")
-            return socket.create_connection((HOST, port), timeout)
+            return socket.create_connection((address, port), timeout)
 
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             return thread.submit(there).result()
@@ -193,6 +193,10 @@ class Network:
         """All connections between hosts are reset."""
         for a, b in itertools.combinations(self._hosts, 2):
             self.reset(a, b)
+
+    def filter(self, rules: str) -> None:
+        """Lets the bridge do what these rules of nftables say, in a table of their own."""
+        self._in_hub("nft", "-f", "-", text=rules)
 
     def heal(self) -> None:
         """Everything passes again."""

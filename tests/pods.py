@@ -45,6 +45,28 @@ table ip services {{
 }}
 """
 
+POLICY = """
+table bridge walls {{
+    set pods {{ type ipv4_addr; elements = {{ {pods} }} }}
+    chain into {{
+        {ingress}
+        drop
+    }}
+    chain out {{
+        {egress}
+        drop
+    }}
+    chain forward {{
+        type filter hook forward priority 1; policy accept;
+        # Of connections that stand, and answers.
+        tcp flags & (syn | ack) != syn accept
+        udp sport 53 accept
+        ip daddr @pods jump into
+        ip saddr @pods jump out
+    }}
+}}
+"""
+
 Manifest = dict[str, Any]
 
 
@@ -110,19 +132,58 @@ def links(manifests: list[Manifest]) -> Iterator[tuple[str, str]]:
             yield f"{name}_PORT_{port['port']}_TCP_ADDR", PUBLIC
 
 
+def policy(manifests: list[Manifest], addresses: list[str]) -> str:
+    """The NetworkPolicy as rules of a bridge, if there is one: who may begin to speak with whom.
+
+    Args:
+        manifests: Among others the policy.
+        addresses: Those of pods. Namespaces other than theirs are empty.
+    """
+    told = [one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"]
+    if not told:
+        return ""
+    (spec,) = told
+    ports = {port["name"]: port["containerPort"] for port in container_of(manifests)["ports"]}
+
+    def lines(direction: str, ends: str, side: str) -> Iterator[str]:
+        for rule in spec[direction]:
+            for end in rule.get(ends, [None]):
+                if end is not None and "podSelector" not in end:
+                    continue
+                where = "" if end is None else f"ip {side} @pods "
+                for port in rule["ports"]:
+                    number = ports.get(port["port"], port["port"])
+                    yield f"{where}{port['protocol'].lower()} dport {number} return"
+
+    return POLICY.format(
+        pods=", ".join(addresses),
+        ingress="\n".join(lines("ingress", "from", "saddr")),
+        egress="\n".join(lines("egress", "to", "daddr")),
+    )
+
+
 def secret_volume(place: Path, files: Mapping[str, bytes], mode: int, group: int) -> Path:
-    """A Secret as it is mounted: links to the files of a hidden directory, which is replaced as one."""
-    hidden = place / "..2026_01_01_00_00_00.1"
-    hidden.mkdir(parents=True)
-    (place / "..data").symlink_to(hidden.name)
+    """A Secret as it is mounted: links to the files of a hidden directory, which is replaced as one.
+
+    Called again it does what happens in a pod when the Secret has changed.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    hidden = place / f"..{len(list(place.iterdir()))}"
+    hidden.mkdir()
     for name, content in files.items():
         file = hidden / name
         file.write_bytes(content)
         shutil.chown(file, 0, group)
         file.chmod(mode)
-        (place / name).symlink_to(f"..data/{name}")
     for directory in (place, hidden):
         directory.chmod(0o755)
+    new = place / "..data_tmp"
+    new.symlink_to(hidden.name)
+    new.rename(place / "..data")
+    for name in files:
+        link = place / name
+        if not link.is_symlink():
+            link.symlink_to(f"..data/{name}")
     return place
 
 
@@ -149,7 +210,7 @@ class Pods:
         self.network = network
         self.replicas: int = the(manifests, "StatefulSet")["spec"]["replicas"]
         self._folder = folder
-        self._secrets = secrets
+        self._secrets = dict(secrets)
         self._changes = dict(changes or {})
         self._free = [host for host in network.hosts if host not in {OUTSIDE, DNS}]
         self._hosts: dict[str, str] = {}
@@ -166,6 +227,9 @@ class Pods:
             self._stack.close()
             raise
         run(network, OUTSIDE, "ip", "route", "add", "10.96.0.0/16", "dev", "eth0")
+        rules = policy(self.manifests, [network.address(host) for host in self._free])
+        if rules:
+            network.filter(rules)
         return self
 
     def __exit__(
@@ -223,6 +287,18 @@ class Pods:
         self._tell_names()
         self.spread()
 
+    def reaches(self, host: str, name: str, port: int) -> bool:
+        """Whether a connection from a host to a port of a pod comes about."""
+        try:
+            self.network.connect(host, port, self.address(name), timeout=0.5).close()
+        except TimeoutError:
+            return False
+        return True
+
+    def host(self, name: str) -> str:
+        """The host of a pod."""
+        return self._hosts[name]
+
     def probe(self, name: str, path: str) -> int:
         """The status that a probe gets."""
         return status_of(self.network, self._hosts[name], path)
@@ -266,6 +342,12 @@ class Pods:
         assert headless["spec"]["clusterIP"] == "None"
         records = {f"{name}.wse.{DOMAIN}": [self.address(name)] for name in self._hosts}
         self._names.tell(records | {f"wse.{DOMAIN}": [self.address(name) for name in self._hosts]})
+
+    def change(self, secret: str, files: Mapping[str, bytes]) -> None:
+        """Changes a Secret, in all pods that have it, as the kubelet does within a minute or two."""
+        self._secrets[secret] = files
+        for name, host in self._hosts.items():
+            self._volumes(name, host, pod_of(self.manifests).get("securityContext", {}).get("fsGroup", 0))
 
     def _volumes(self, name: str, host: str, group: int) -> tuple[dict[str, Path], list[str]]:
         """What is mounted, and what can be written to."""

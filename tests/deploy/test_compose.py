@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,8 +79,7 @@ def test_what_it_mounts_is_there_or_made_by_the_operator(file: dict[str, Any]) -
     made = {"./certs", "./secrets/jwt_secret", "./secrets/api_key", "./secrets/public.pem"}
     sources = {source for service in file["services"].values() for source in volumes(service).values()}
     sources |= {secret["file"] for secret in file["secrets"].values()}
-    monitoring = {"../prometheus/alerts.yml", "../grafana/wse.json"}
-    for source in sources - made - monitoring - set(file["volumes"]):
+    for source in sources - made - set(file["volumes"]):
         assert (COMPOSE.parent / source).exists(), source
     assert made <= sources
     for source in {"./certs/node.key", "./certs-ca/ca.key", "./.env"} | made - {"./certs"}:
@@ -129,6 +130,10 @@ def test_prometheus_and_grafana_look_where_there_is_something(file: dict[str, An
     prometheus = yaml.safe_load((COMPOSE.parent / "prometheus.yml").read_text())
     (job,) = prometheus["scrape_configs"]
     (static,) = job["static_configs"]
+    # As on machines, but for the targets.
+    other = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    assert static["labels"] == other["scrape_configs"][0]["static_configs"][0]["labels"]
+    assert prometheus["global"] == other["global"]
     assert static["targets"] == [f"{name}:5007" for name in NODES]
     # Rules about clusters look at targets with this label.
     assert static["labels"] == {"cluster": "main"}
@@ -140,6 +145,19 @@ def test_prometheus_and_grafana_look_where_there_is_something(file: dict[str, An
     (provider,) = yaml.safe_load((grafana / "dashboards/wse.yaml").read_text())["providers"]
     place = provider["options"]["path"]
     assert f"{place}/wse.json" in volumes(file["services"]["grafana"])
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+def test_prometheus_takes_its_file(file: dict[str, Any], tmp_path: Path) -> None:
+    mounted = volumes(file["services"]["prometheus"])["/etc/prometheus/alerts.yml"]
+    rules = (COMPOSE.parent / mounted).resolve()
+    config = tmp_path / "prometheus.yml"
+    text = (COMPOSE.parent / "prometheus.yml").read_text()
+    config.write_text(text.replace("/etc/prometheus/alerts.yml", str(rules)))
+    done = subprocess.run(
+        ["promtool", "check", "config", config], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # ---- Its services ----
@@ -184,16 +202,26 @@ def test_nothing_is_wrong_with_what_nodes_are_told(
     network: Network, places: dict[str, Path], tmp_path: Path
 ) -> None:
     told = settings(tmp_path)
-    for name, origins, status in (
-        *((name, told["ALLOWED_ORIGINS"], 0) for name in NODES),
-        # Without it pages of every site may connect.
-        ("wse-1", "", 1),
-    ):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def check(name: str, origins: str, certs: Path) -> Container:
         file = load(COMPOSE, told | {"ALLOWED_ORIGINS": origins})
-        check = ["wse", "check", "--strict"]
-        with compose.run(file, name, enter=network.enter(name), places=places, command=check) as container:
-            assert container.wait() == status, container.output
-            assert ("ALLOWED_ORIGINS" in container.output) == bool(status)
+        command = ["wse", "check", "--strict"]
+        mounted = places | {"./certs": certs}
+        return compose.run(file, name, enter=network.enter(name), places=mounted, command=command)
+
+    for name in NODES:
+        with check(name, told["ALLOWED_ORIGINS"], places["./certs"]) as container:
+            assert container.wait() == 0, container.output
+    # Pages of every site; a directory that Docker made because there was none.
+    for origins, certs, wrong in (
+        ("", places["./certs"], "ALLOWED_ORIGINS"),
+        ("https://a.example", empty, "ca.pem"),
+    ):
+        with check("wse-1", origins, certs) as container:
+            assert container.wait() == 1, container.output
+            assert wrong in container.output
 
 
 def whole(nodes: list[Container]) -> None:
@@ -244,14 +272,18 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
             Ears([f"wss://{address}:8443/wse"], 12, secret=secret, python=outside, ca=ca)
         )
         ears.wait_until_subscribed()
+        for path in ("/health", "/metrics", "/api/connections", "/wse/more"):
+            assert status_outside(network, ca, path) == 404
         # Each node has its share.
-        assert [look(network, name, "/health", key)["connections"] for name in NODES] == [4, 4, 4]
+        shares = [look(network, name, "/health", key)["connections"] for name in NODES]
+        assert sum(shares) == 12
+        assert min(shares) >= 2
         told = {entry["address"] for entry in look(network, "wse-2", "/api/connections", key)["connections"]}
         assert told == {network.address("outside")}, "the address of the client, not of HAProxy"
         mouth = stack.enter_context(Mouth(f"http://{network.address('wse-2')}:5007", key=key, python=outside))
         mouth.wait_for(5)
         nodes["wse-1"].kill()
-        ears.wait_for_returns(4)
+        ears.wait_for_returns(shares[0])
         # It comes back as another one, as `restart: unless-stopped` lets it.
         nodes["wse-1"] = start("wse-1")
         nodes["wse-1"].wait_for_line("is ready")
@@ -262,6 +294,17 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
             assert heard == list(range(count)), "once each, in order"
         assert ears.gaps() == [], "nothing was missed"
         assert_nothing_unknown(haproxy, nodes)
+
+
+def status_outside(network: Network, ca: Path, path: str) -> int:
+    """The status with which HAProxy answers a request."""
+    context = ssl.create_default_context(cafile=str(ca))
+    connection = http.client.HTTPConnection("localhost")
+    with context.wrap_socket(
+        network.connect("haproxy", 8443), server_hostname="localhost"
+    ) as connection.sock:
+        connection.request("GET", path)
+        return connection.getresponse().status
 
 
 def look(network: Network, name: str, path: str, key: str) -> dict[str, Any]:

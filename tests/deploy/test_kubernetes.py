@@ -227,6 +227,8 @@ def test_the_files_that_are_named_are_in_the_secrets() -> None:
     # Read by the group of the pod, and by nobody else.
     assert all(secret["defaultMode"] == 0o440 for secret in secrets.values())
     told = variables(own, "192.0.2.1")
+    for name, file in (("CA", "ca.pem"), ("CERT", "node.pem"), ("KEY", "node.key")):
+        assert told[f"WSE_TLS_{name}"] == f"/etc/wse/{file}"
     files = {told[name] for name in told if name.endswith("_FILE")}
     assert {str(Path(file).parent) for file in files} == {"/run/secrets/wse"}
     assert {Path(file).name for file in files} == {"jwt_secret", "api_key"}
@@ -255,10 +257,11 @@ def network() -> Iterator[Network]:
 def secrets(tmp_path: Path) -> dict[str, dict[str, bytes]]:
     """What the commands of the page make, and its kubectl puts into the Secrets."""
     typed(block("docs/how-to/kubernetes.md", "wse certs create", "sh"), tmp_path)
-    return {
-        name: {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
-        for name in ("wse-tls", "wse-secrets")
-    }
+    return {name: files_in(tmp_path / name) for name in ("wse-tls", "wse-secrets")}
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
 @in_containers
@@ -293,6 +296,14 @@ def test_the_guides_own_set_is_whole_again_whichever_pods_come_back_under_new_ad
         for name in running.names:
             running.start(name)
         running.wait_until_whole()
+        # New certificates reach the nodes that run, and those that come.
+        typed("wse certs renew --force --out wse-tls", tmp_path)
+        renewed = files_in(tmp_path / "wse-tls")
+        assert renewed["node.pem"] != secrets["wse-tls"]["node.pem"]
+        running.change("wse-tls", renewed)
+        for pod in running.running.values():
+            pod.send_signal(signal.SIGHUP)
+            pod.wait_for_line("reloaded: the certificates of the cluster")
         # The one that all name as their seed, then one that nobody names.
         for name in ("wse-0", "wse-1"):
             before = running.address(name)
@@ -326,6 +337,10 @@ def test_no_message_is_lost_while_pods_are_deleted_and_killed(
             running.start(name)
         running.wait_until_whole()
         running.wait_until_ready()
+        # The policy: clients reach one port, nodes each other.
+        assert running.reaches(pods.OUTSIDE, "wse-2", 5007)
+        assert running.reaches(running.host("wse-1"), "wse-2", 9999)
+        assert not running.reaches(pods.OUTSIDE, "wse-2", 9999)
         outside = network.python(pods.OUTSIDE)
         ears = stack.enter_context(Ears([f"ws://{PUBLIC}:443/wse"], 12, secret=secret, python=outside))
         ears.wait_until_subscribed()
