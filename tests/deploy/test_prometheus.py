@@ -73,7 +73,7 @@ def rule_tests() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", [rule["alert"] for rule in alerts()])
 def test_every_alert_is_tested_where_it_fires_and_where_it_must_not(name: str) -> None:
     def firing(case: dict[str, Any]) -> set[str]:
-        samples = [sample for test in case["promql_expr_test"] for sample in test["exp_samples"]]
+        samples = [sample for test in case.get("promql_expr_test", []) for sample in test["exp_samples"]]
         return {found for sample in samples for found in re.findall(r'alertname="(\w+)"', sample["labels"])}
 
     assert any(case["name"].startswith(f"{name} fires ") and name in firing(case) for case in rule_tests())
@@ -162,6 +162,31 @@ def test_of_all_pods_the_nodes_are_taken_and_called_by_their_names(tmp_path: Pat
         ("wse-0", "chat/wse", "chat"),
         ("wse-2", "chat/wse", "chat"),
     ]
+
+
+def test_the_pods_of_this_repository_are_taken() -> None:
+    manifests = PROMETHEUS.parent / "kubernetes"
+    template = yaml.safe_load((manifests / "statefulset.yaml").read_text())["spec"]["template"]
+    (container,) = [it for it in template["spec"]["containers"] if it["name"] == "wse"]
+    assert template["metadata"]["labels"]["app"] == "wse"
+    assert "websocket" in {port["name"] for port in container["ports"]}
+
+
+def test_the_operator_of_prometheus_gives_the_same_labels() -> None:
+    manifests = PROMETHEUS.parent / "kubernetes"
+    (endpoint,) = yaml.safe_load((manifests / "service-monitor.yaml").read_text())["spec"]["endpoints"]
+    told = [(it["sourceLabels"], it.get("separator"), it["targetLabel"]) for it in endpoint["relabelings"]]
+    (job,) = yaml.safe_load((PROMETHEUS / "kubernetes.yml").read_text())["scrape_configs"]
+    ours = [
+        (it["source_labels"], it.get("separator"), it["target_label"])
+        for it in job["relabel_configs"]
+        if it.get("target_label") in {"instance", "cluster"}
+    ]
+    assert told == ours
+    services = yaml.safe_load_all((manifests / "services.yaml").read_text())
+    # The name of the Service is the job, for which the rules ask.
+    chosen = [it["metadata"] for it in services if it["metadata"].get("labels", {}).get("scope") == "nodes"]
+    assert [metadata["name"] for metadata in chosen] == ["wse"]
 
 
 # ---- A real Prometheus ----
