@@ -24,7 +24,18 @@ GENERATED = [
     "python/wse_client/codes.py",
     "python/wse_server/_native.pyi",
     "python/wse_server/codes.py",
-    "python/wse_server/options.py",
+    "python/wse_server/options/__init__.py",
+    "python/wse_server/options/admission.py",
+    "python/wse_server/options/authentication.py",
+    "python/wse_server/options/behind_a_proxy.py",
+    "python/wse_server/options/clients_on_their_own.py",
+    "python/wse_server/options/engine.py",
+    "python/wse_server/options/history.py",
+    "python/wse_server/options/keepalive.py",
+    "python/wse_server/options/limits_of_one_client.py",
+    "python/wse_server/options/option.py",
+    "python/wse_server/options/presence.py",
+    "python/wse_server/options/queues.py",
     "python/wse_server/server_options.py",
     "crates/wse-core/src/options/spec.rs",
 ]
@@ -94,7 +105,7 @@ def test_a_changed_default_reaches_every_reader(repository: Path, copy: Path) ->
         "crates/wse-core/src/options/spec.rs",
         "docs/reference/options.md",
         "python/wse_server/_native.pyi",
-        "python/wse_server/options.py",
+        "python/wse_server/options/admission.py",
         "python/wse_server/server_options.py",
     }
 
@@ -117,6 +128,10 @@ def test_a_changed_default_reaches_every_reader(repository: Path, copy: Path) ->
             "slow_client: the default is not built",
         ),
         (("options", 'default = "heal"', 'default = "cure"'), "slow_client: the default is no choice"),
+        (
+            ("options", 'group = "Keepalive"', 'group = "Queues"'),
+            "max_inbound_queue_size: the options of the group 'Queues' are not together",
+        ),
         (("codes", "code = 1002", "code = 1000"), "a close code is declared twice"),
         (("codes", "close = 1009", "close = 1234"), "MESSAGE_TOO_LARGE closes with an unknown code"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import threading
@@ -312,7 +313,16 @@ def test_a_position_is_a_value() -> None:
     assert hash(position) == hash(Position("0badcafe", 7))
     assert tuple(position) == ("0badcafe", 7)
     assert repr(position) == "Position(epoch='0badcafe', offset=7)"
-    assert pickle.loads(pickle.dumps(position)) == position  # noqa: S301
+    again = pickle.loads(pickle.dumps(position))  # noqa: S301
+    assert (again, again.copies) == (position, None)
+    # Copies play no part in comparisons, and are kept.
+    stored = Position("0badcafe", 7, copies=2)
+    assert (stored, stored.copies) == (position, 2)
+    for kept in pickle.loads(pickle.dumps(stored)), copy.deepcopy(stored):  # noqa: S301
+        assert (kept, kept.copies) == (position, 2)
+    for wrong in -1, 256:
+        with pytest.raises(OverflowError):
+            Position("0badcafe", 7, wrong)
     with pytest.raises(ValueError, match="epoch must be eight hexadecimal digits"):
         Position("1", 7)
 

@@ -47,18 +47,19 @@ def page(root: Path) -> str | None:
     """The whole page; None if the commands can't be loaded here."""
     try:
         app = importlib.import_module("wse_server.cli.app")
+        click = importlib.import_module("click")
+        context = click.Context(app.wse, info_name="wse", **app.wse.context_settings)
+        commands = {name: app.wse.get_command(context, name) for name in app.wse.list_commands(context)}
     except ImportError as error:
         print(f"{PATH}: not looked at, for want of {error.name}", file=sys.stderr)
         return None
     lines = ["# The command line", "", f"<!-- {notice(SOURCE)} -->", *INTRODUCTION.splitlines(), ""]
-    click = importlib.import_module("click")
-    context = click.Context(app.wse, info_name="wse", **app.wse.context_settings)
     lines += ["| command | what it does |", "|---|---|"]
     for name, (_, summary) in app._COMMANDS.items():
         lines.append(f"| [`wse {name}`](#wse-{name}) | {cell(summary)} |")
     lines += ["", "## Exit codes", "", "| code | means |", "|---|---|", *exit_codes(root)]
-    for name in app.wse.list_commands(context):
-        lines += command(app.wse.get_command(context, name), context, name, 2)
+    for name, one in commands.items():
+        lines += command(one, context, name, 2)
     lines += settings()
     return "\n".join([*lines, ""])
 

@@ -8,7 +8,7 @@ from . import python_text
 from .header import notice
 from .options import SOURCE, Option
 
-MODULE = "python/wse_server/options.py"
+PACKAGE = "python/wse_server/options"
 ARGUMENTS = "python/wse_server/server_options.py"
 STUB = "python/wse_server/_native.pyi"
 BEGIN, END = "# <generated options>", "# </generated options>"
@@ -37,7 +37,21 @@ class RustWSEServer:
     {END}
 '''
 
-HEAD = '''"""The options of the server, as data for tools.
+PACKAGE_HEAD = '''"""The options of the server, as data for tools.
+
+NOTICE
+"""
+
+from __future__ import annotations
+
+IMPORTS
+from wse_server.server_options import ServerOptions
+
+__all__ = ["OPTIONS", "Option", "ServerOptions"]
+
+'''
+
+OPTION = '''"""What is said of one option.
 
 NOTICE
 """
@@ -47,9 +61,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wse_server.server_options import ServerOptions
-
-__all__ = ["OPTIONS", "Option", "ServerOptions"]
+__all__ = ["Option"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,18 @@ class Option:
     """What it is, in a sentence."""
     advice: str
     """How to choose it, and what must hold."""
+'''
+
+GROUP_HEAD = '''"""The options of the group GROUP.
+
+NOTICE
+"""
+
+from __future__ import annotations
+
+from wse_server.options.option import Option
+
+__all__ = ["OPTIONS"]
 
 '''
 
@@ -103,17 +127,50 @@ __all__ = ["ServerOptions"]
 '''
 
 
-def module(options: list[Option]) -> str:
-    """The module `wse_server.options`."""
+def package(options: list[Option]) -> dict[str, str]:
+    """The package `wse_server.options`, a module for each group."""
+    groups: dict[str, list[Option]] = {}
+    for option in options:
+        last = next(reversed(groups), None)
+        if option.group in groups and option.group != last:
+            raise SystemExit(
+                f"{SOURCE}: {option.name}: the options of the group {option.group!r} are not together"
+            )
+        groups.setdefault(option.group, []).append(option)
+    files = {f"{PACKAGE}/{module_name(group)}.py": one_group(group, own) for group, own in groups.items()}
+    return {f"{PACKAGE}/__init__.py": all_groups(list(groups)), f"{PACKAGE}/option.py": one(options), **files}
+
+
+def module_name(group: str) -> str:
+    """The module of a group."""
+    return group.lower().replace(" ", "_")
+
+
+def all_groups(groups: list[str]) -> str:
+    """What the package says."""
+    names = [module_name(group) for group in groups]
+    imports = ["from wse_server.options import (", *(f"    {name}," for name in sorted(names)), ")"]
+    imports.append("from wse_server.options.option import Option")
+    head = PACKAGE_HEAD.replace("NOTICE", notice(SOURCE)).replace("IMPORTS", "\n".join(imports))
+    lines = [*head.splitlines(), "OPTIONS: tuple[Option, ...] = ("]
+    lines += [f"    *{name}.OPTIONS," for name in names]
+    return "\n".join([*lines, ")", '"""All options, in the order of the reference."""', ""])
+
+
+def one(options: list[Option]) -> str:
+    """What is said of an option."""
     kinds = sorted({option.type for option in options})
-    head = HEAD.replace("NOTICE", notice(SOURCE))
-    head = head.replace("KINDS", ", ".join(python_text.string(kind) for kind in kinds))
-    lines = [*head.splitlines(), ""]
-    lines.append("OPTIONS: tuple[Option, ...] = (")
+    told = ", ".join(python_text.string(kind) for kind in kinds)
+    return OPTION.replace("NOTICE", notice(SOURCE)).replace("KINDS", told)
+
+
+def one_group(group: str, options: list[Option]) -> str:
+    """The module of a group."""
+    head = GROUP_HEAD.replace("NOTICE", notice(SOURCE)).replace("GROUP", group)
+    lines = [*head.splitlines(), "OPTIONS: tuple[Option, ...] = ("]
     for option in options:
         lines += entry(option)
-    lines += [")", '"""All options, in the order of the reference."""', ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, ")", '"""In the order of the reference."""', ""])
 
 
 def arguments(options: list[Option]) -> str:

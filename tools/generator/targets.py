@@ -29,7 +29,7 @@ def all_files(root: Path) -> dict[str, str]:
         options_rust.CORE: rustfmt(root, options_rust.core(declared)),
         options_rust.SPEC: rustfmt(root, options_rust.specs(declared)),
         options_rust.BINDING: rustfmt(root, options_rust.binding(declared)),
-        options_python.MODULE: options_python.module(declared),
+        **options_python.package(declared),
         options_python.ARGUMENTS: options_python.arguments(declared),
         options_python.STUB: options_python.stub(root, declared),
         options_markdown.PATH: options_markdown.page(declared),

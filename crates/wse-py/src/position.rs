@@ -25,9 +25,11 @@ pyo3::create_exception!(
 /// Args:
 ///     epoch: Eight hexadecimal digits in lower case. They name the memory that counts the messages; another epoch counts anew.
 ///     offset: The number of the message in its topic, counted from 1; 0 before the first.
+///     copies: On how many nodes the message is stored, at most 255, where that is known.
 ///
 /// Raises:
 ///     ValueError: The epoch is none, or the offset negative or not below 2**64.
+///     OverflowError: The copies are negative or too many.
 #[pyclass(module = "wse_server._native", frozen, eq, hash)]
 pub(crate) struct Position {
     pub(crate) place: Place,
@@ -60,8 +62,9 @@ impl Hash for Position {
 #[pymethods]
 impl Position {
     #[new]
-    fn new(epoch: &str, offset: &Bound<'_, PyAny>) -> PyResult<Self> {
-        place("", epoch, offset).map(Self::at)
+    #[pyo3(signature = (epoch, offset, copies=None))]
+    fn new(epoch: &str, offset: &Bound<'_, PyAny>, copies: Option<u8>) -> PyResult<Self> {
+        Ok(Self { place: place("", epoch, offset)?, copies })
     }
 
     /// Names the memory that counts the messages: eight hexadecimal digits.
@@ -95,7 +98,7 @@ impl Position {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let arguments = (self.epoch(), self.place.offset).into_pyobject(py)?;
+        let arguments = (self.epoch(), self.place.offset, self.copies).into_pyobject(py)?;
         (py.get_type::<Self>(), arguments).into_pyobject(py)
     }
 }
