@@ -30,6 +30,11 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("wse_server.cli.top.command:top", "what nodes do, as it changes"),
     "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
     "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
+    "rebalance": ("wse_server.cli.rebalance:rebalance", "move clients until all nodes have their share"),
+    "rolling-restart": (
+        "wse_server.cli.rolling_restart:rolling_restart",
+        "restart the nodes of a cluster one after the other",
+    ),
 }
 
 

@@ -289,7 +289,8 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
         let draining = Response::text(503, "The server is being emptied; others go on.\n");
         return refuse(draining.with("Retry-After: 1\r\n"), without_body);
     }
-    let identity = match identify(shared, &request, awaits) {
+    let client = forwarded(shared, hop, &request);
+    let identity = match identify(shared, client.or(hop), &request, awaits) {
         Ok(identity) => identity,
         Err(AwaitsReading(reading)) => return Outcome::NoKey(reading),
     };
@@ -307,7 +308,6 @@ fn judge(shared: &Shared, hop: Option<SocketAddr>, bytes: &[u8], awaits: Option<
     }
     let mut response = Vec::with_capacity(512);
     upgrade.write_response(&mut response);
-    let client = forwarded(shared, hop, &request);
     Outcome::Open(Opening {
         head_end,
         response,
@@ -330,7 +330,12 @@ fn identity_len(identity: &Identity, with_claims: bool) -> usize {
 /// The token's key may be in the set when it was read for the time of this number.
 struct AwaitsReading(u64);
 
-fn identify(shared: &Shared, request: &Request<'_>, awaits: Option<u64>) -> Result<Identity, AwaitsReading> {
+fn identify(
+    shared: &Shared,
+    client: Option<SocketAddr>,
+    request: &Request<'_>,
+    awaits: Option<u64>,
+) -> Result<Identity, AwaitsReading> {
     let Some(keyring) = &shared.keyring else {
         let cookies: Vec<&[u8]> = request.header_values("cookie").collect();
         return Ok(Identity::Anonymous(cookies.join(&b"; "[..])));
@@ -356,7 +361,8 @@ fn identify(shared: &Shared, request: &Request<'_>, awaits: Option<u64>) -> Resu
             Identity::User(claims, acl)
         }
         Err(error) => {
-            limited!(info, shared.clock, reason = error.reason(), "a token was refused");
+            let client = client.map(|client| tracing::field::display(client.ip()));
+            limited!(info, shared.clock, reason = error.reason(), client, "a token was refused");
             Identity::Refused(ErrorCode::AuthFailed, error.client_message())
         }
     })
