@@ -176,6 +176,10 @@ partitions: $(VENV)/.ready ## a network of namespaces cut, reset and healed, eac
 client-storm: $(VENV)/.ready ## the client behind a network that cuts, stalls, trickles and resets, for MINUTES (10)
 	WSE_STORM_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/client/test_storm.py -s $(ARGS)
 
+.PHONY: deploy-long
+deploy-long: $(VENV)/.ready ## nginx and HAProxy with silent clients for longer than the minute after which proxies give up by default
+	WSE_DEPLOY_LONG=1 $(BIN)/python -m pytest tests/deploy/test_nginx.py tests/deploy/test_haproxy.py -k 75_seconds -v $(ARGS)
+
 .PHONY: sim
 sim: ## worlds of nodes in trouble, as seeds decide (SEEDS=0..30000, JOBS=2, ARGS="--class P")
 	cargo run --quiet $(CHECKED) -p wse-sim -- --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)

@@ -37,7 +37,6 @@ NOT_RUN = [
     ),
     ("docs/how-to/benchmarks.md", "console", "$ make bench", "it measures for an hour"),
     ("docs/how-to/certificates.md", "sh", "kubectl create secret", "it takes a Kubernetes"),
-    ("docs/how-to/deployment.md", "nginx", "upstream wse_backend", "it takes an nginx with certificates"),
     ("docs/how-to/deployment.md", "ini", "[Unit]", "it takes a systemd that owns the machine"),
     ("docs/how-to/docker.md", "console", "docker run --rm --publish 127.0.0.1:5007:5007 wse-server", ENGINE),
     ("docs/how-to/docker.md", "console", "docker build --tag my-server", ENGINE),
@@ -45,6 +44,8 @@ NOT_RUN = [
     ("docs/how-to/docker.md", "console", "alias wse=", ENGINE),
     ("docs/how-to/docker.md", "console", "--profile monitoring", ENGINE),
     ("docs/how-to/http-api.md", "nginx", "location /api/", "it takes an nginx"),
+    ("docs/how-to/load-balancers.md", "console", "nginx -t", "`tests/deploy/test_nginx.py` runs the files"),
+    ("docs/how-to/load-balancers.md", "console", "haproxy -c", "`tests/deploy/test_haproxy.py` runs the files"),
     (
         "docs/how-to/kubernetes.md",
         "console",

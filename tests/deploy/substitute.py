@@ -25,9 +25,13 @@ class Replacement:
 
 def substituted(path: str, replacements: Iterable[Replacement]) -> str:
     """The text of a file, a path from the top of the repository, with these replacements, in their order."""
-    text = (ROOT / path).read_text()
+    return replaced((ROOT / path).read_text(), replacements, path)
+
+
+def replaced(text: str, replacements: Iterable[Replacement], what: str = "the text") -> str:
+    """A text with these replacements, in their order."""
     for each in replacements:
         found = text.count(each.old)
-        assert found == each.times, f"{path} has {each.old!r} {found} times, not {each.times}"
+        assert found == each.times, f"{what} has {each.old!r} {found} times, not {each.times}"
         text = text.replace(each.old, each.new)
     return text

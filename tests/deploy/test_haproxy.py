@@ -24,6 +24,7 @@ from deploy.proxies import (  # noqa: E402
 )
 from deploy.substitute import ROOT, Replacement  # noqa: E402
 from deploy.three_nodes import BehindThreeNodes, ByLeastConnections, Sticking, ThreeNodes  # noqa: E402
+from documents import block  # noqa: E402
 from support import HOST, PATIENCE, dial, wait_until  # noqa: E402
 from wse_server import rust_jwt_encode  # noqa: E402
 
@@ -64,6 +65,8 @@ class Checked(BehindThreeNodes):
 
 class TestThreeNodes(Checked, ByLeastConnections):
     PROXY = HaProxyCluster
+    COMMANDS = block("docs/how-to/load-balancers.md", "wse rolling-restart", "console")
+    REBALANCE = block("docs/how-to/load-balancers.md", "$ wse rebalance", "console")
 
 
 class TestSticking(Sticking):

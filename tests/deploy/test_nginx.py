@@ -10,6 +10,7 @@ from deploy.one_node import BehindOneNode, Site, token  # noqa: E402
 from deploy.proxies import NGINX, Nginx, NginxCluster, NginxIpHash  # noqa: E402
 from deploy.substitute import ROOT, Replacement  # noqa: E402
 from deploy.three_nodes import ByLeastConnections, Sticking  # noqa: E402
+from documents import block  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)"
@@ -26,6 +27,8 @@ class TestOneNode(BehindOneNode):
 
 class TestThreeNodes(ByLeastConnections):
     PROXY = NginxCluster
+    COMMANDS = block("docs/how-to/load-balancers.md", "wse rolling-restart", "console")
+    REBALANCE = block("docs/how-to/load-balancers.md", "$ wse rebalance", "console")
 
 
 class TestIpHash(Sticking):

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -20,18 +22,26 @@ from deploy.crowd import Crowd, Publisher
 from deploy.nodes import Node, cluster, wait_until_whole
 from deploy.one_node import Site, greeting, token
 from deploy.proxies import CLIENT, Proxy
+from deploy.substitute import Replacement, replaced
 from http_api import KEY
 from support import PATIENCE, run, wait_until
 
-RESTART = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); \
-s.sendall(sys.argv[2].encode() + b'\\n'); sys.exit(s.recv(1) != b'0')"
+RESTART = """\
+import socket, sys
+
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as restarter:
+    restarter.sendall(f"{sys.argv[2]}\\n".encode())
+    sys.exit(restarter.recv(1) != b"0")
+"""
 """What stands for `ssh {host} systemctl restart wse`: it tells this process, and waits until it is done."""
 
 
 class Restarter:
     """Restarts nodes when a command says so, as a service manager does. Ends with the `with` block."""
 
-    def __init__(self, nodes: list[Node]) -> None:
+    def __init__(self, nodes: list[Node], directory: Path) -> None:
+        self._program = directory / "restart.py"
+        self._program.write_text(RESTART)
         self._nodes = {str(node.port): node for node in nodes}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.order: list[str] = []
@@ -40,7 +50,7 @@ class Restarter:
     @property
     def command(self) -> str:
         """The command."""
-        return f'{sys.executable} -c "{RESTART}" {self._listener.getsockname()[1]} {{port}}'
+        return f"{sys.executable} {self._program} {self._listener.getsockname()[1]} {{port}}"
 
     def _work(self) -> None:
         while True:
@@ -161,6 +171,10 @@ class BehindThreeNodes(ThreeNodes):
 class ByLeastConnections(BehindThreeNodes):
     """The cases of the files that give each client to the node with the fewest."""
 
+    COMMANDS: ClassVar[str]
+    """What the page says for a rolling restart."""
+    REBALANCE: ClassVar[str]
+    """What it says for giving each node its share at another time."""
     ROLLED = 200
     """Clients during the rolling restart."""
 
@@ -171,31 +185,39 @@ class ByLeastConnections(BehindThreeNodes):
             assert [node.clients() for node in site.nodes] == [4, 4, 4]
 
     def test_a_rolling_restart_loses_and_doubles_nothing_and_shares_are_even_again(self, site: Site) -> None:
-        with Restarter(site.nodes) as restarter:
+        with Restarter(site.nodes, site.proxy.directory) as restarter:
             run(self.rolled(site, restarter), 100)
 
+    @staticmethod
+    def typed(commands: str, site: Site, *more: Replacement) -> subprocess.CompletedProcess[str]:
+        """Runs commands of the page, with these nodes and their key."""
+        key = site.proxy.directory / "api.key"
+        key.write_text(f"{KEY}\n")
+        nodes = [
+            Replacement(f"http://10.0.0.{number}:5007", node.url) for number, node in enumerate(site.nodes, 1)
+        ]
+        wse = Replacement("$ wse", f"{sys.executable} -m wse_server")
+        shell = ["/bin/sh", "-e", "-c", replaced(commands, [wse, *nodes, *more])]
+        environment = os.environ | {"WSE_API_KEY_FILE": str(key)}
+        return subprocess.run(shell, capture_output=True, text=True, check=False, env=environment)
+
     async def rolled(self, site: Site, restarter: Restarter) -> None:
+        replacements = [
+            Replacement("$ export WSE_API_KEY_FILE=/etc/wse/api.key\n", ""),
+            Replacement("'ssh {host} sudo systemctl restart wse'", f"'{restarter.command}' --settle 1"),
+        ]
         publisher = Publisher(site.nodes)
         async with Crowd(site.proxy, self.ROLLED) as crowd:
             with publisher.running():
-                done = await asyncio.to_thread(
-                    subprocess.run,
-                    [
-                        *[sys.executable, "-m", "wse_server", "rolling-restart", "--settle", "1"],
-                        *["--api-key", KEY, "--restart", restarter.command],
-                        *[node.url for node in site.nodes],
-                    ],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
+                done = await asyncio.to_thread(self.typed, self.COMMANDS, site, *replacements)
                 assert done.returncode == 0, done.stderr
+                again = await asyncio.to_thread(self.typed, self.REBALANCE, site)
+                assert again.returncode == 0, again.stderr
+                assert again.stdout.endswith("\n0 clients were moved\n"), "they were even already"
                 shares = [node.clients() for node in site.nodes]
             count = await crowd.judge(publisher.published)
         print(done.stderr, done.stdout)
-        print(
-            f"{count} messages read, {crowd.reasons}, {publisher.moves} moves, {publisher.refusals}, {shares}"
-        )
+        print(f"{count} messages read, {crowd.reasons}, {publisher.moves} moves, {publisher.refusals}")
         assert restarter.order == [str(node.port) for node in site.nodes]
         assert crowd.losses >= self.ROLLED, "everybody was sent away at least once"
         assert publisher.moves >= 1

@@ -22,12 +22,11 @@ __all__ = ["run", "wse"]
 _COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("wse_server.cli.serve.command:serve", "run a server, alone or as a node of a cluster"),
     "check": ("wse_server.cli.check.command:check", "say what is wrong with a configuration before it runs"),
-    "completion": ("wse_server.cli.completion:completion", "print what a shell needs to complete wse"),
     "health": ("wse_server.cli.health:health", "how servers are; a probe"),
-    "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
+    "top": ("wse_server.cli.top.command:top", "what nodes do, as it changes"),
     "pub": ("wse_server.cli.pub:pub", "publish a message, or each line of a pipe"),
     "sub": ("wse_server.cli.sub:sub", "show what is published to topics, as it comes"),
-    "top": ("wse_server.cli.top.command:top", "what nodes do, as it changes"),
+    "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
     "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
     "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
     "rebalance": ("wse_server.cli.rebalance:rebalance", "move clients until all nodes have their share"),
@@ -35,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "wse_server.cli.rolling_restart:rolling_restart",
         "restart the nodes of a cluster one after the other",
     ),
+    "completion": ("wse_server.cli.completion:completion", "print what a shell needs to complete wse"),
 }
 
 
