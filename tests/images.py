@@ -11,11 +11,6 @@ import pytest
 
 from documents import ROOT
 
-# Docker's own parser, as a package for machines of one kind.
-dockerfile = pytest.importorskip(
-    "dockerfile", reason="the parser of Dockerfiles has no package for this machine"
-)
-
 
 @dataclass(frozen=True)
 class Instruction:
@@ -55,7 +50,10 @@ class Stage:
 
 
 def stages(file: Path) -> list[Stage]:
-    """The stages of a Dockerfile."""
+    """The stages of a Dockerfile, as Docker's own parser reads it."""
+    dockerfile = pytest.importorskip(
+        "dockerfile", reason="the parser of Dockerfiles has no package for this machine"
+    )
     found: list[Stage] = []
     for command in dockerfile.parse_file(str(file)):
         if command.cmd.upper() == "FROM":

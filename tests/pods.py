@@ -307,14 +307,14 @@ class Pods:
         """How many others a pod is linked with."""
         return int(ask(self.network, self._hosts[name], "/health")["cluster_peer_count"])
 
-    def wait_until_whole(self, timeout: float = 20.0) -> None:
+    def wait_until_whole(self, timeout: float = 40.0) -> None:
         """Waits until each pod is linked with all others."""
         others = self.replicas - 1
         wait_until(
             lambda: all(self.peers(name) == others for name in self.names), "each has links with all", timeout
         )
 
-    def wait_until_ready(self, timeout: float = 20.0) -> None:
+    def wait_until_ready(self, timeout: float = 40.0) -> None:
         """Waits until all pods are ready, and lets clients come to them."""
         wait_until(
             lambda: all(self.probe(name, "/ready") == 200 for name in self.names), "all are ready", timeout

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ GUIDE = Path(__file__).parent / "data/guide-compose.yaml"
 NODES = ("wse-1", "wse-2", "wse-3")
 HAPROXY = ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 """What the image of HAProxy runs."""
+
+PATIENT = 40.0
+"""Seconds for a cluster to become one, and six of them to find that nobody was there before."""
 
 in_containers = pytest.mark.skipif(
     bool(why_not() or without_dnsmasq()), reason=why_not() or without_dnsmasq() or "it is possible"
@@ -226,7 +230,15 @@ def test_nothing_is_wrong_with_what_nodes_are_told(
 
 def whole(nodes: list[Container]) -> None:
     for node in nodes:
-        wait_until(lambda node=node: node.output.count("linked with node") >= 2, "the nodes are linked")  # type: ignore[misc]
+        wait_until(partial(has_links, node), "the nodes are linked", PATIENT)
+
+
+def has_links(node: Container) -> bool:
+    return node.output.count("linked with node") >= 2
+
+
+def is_ready(network: Network, name: str) -> bool:
+    return network.get(name, 5007, "/ready")[0] == 200
 
 
 @in_containers
@@ -263,7 +275,7 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
         nodes = {name: start(name) for name in NODES}
         whole(list(nodes.values()))
         for name in NODES:
-            wait_until(lambda name=name: network.get(name, 5007, "/ready")[0] == 200, f"{name} is ready")  # type: ignore[misc]
+            wait_until(partial(is_ready, network, name), f"{name} is ready", PATIENT)
         haproxy = start("haproxy", HAPROXY)
         outside = network.python("outside")
         address = network.address("haproxy")
