@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from support import HOST, PATIENCE, wait_until
-from wire import TEXT, Wire
+from wire import CLOSE, TEXT, Wire, close_payload
 from wse_server import RustWSEServer
 
 Servers = Callable[..., RustWSEServer]
@@ -168,6 +170,100 @@ def test_a_client_that_is_not_read_may_be_closed(servers: Servers) -> None:
         server.disconnect(conn_id, 4403)
         assert next_event(server, "disconnect")[0] == conn_id
         wire.close_frame()
+
+
+def reset(wire: Wire) -> None:
+    """Closes the socket so that the other end is reset."""
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+
+
+def held(server: RustWSEServer) -> tuple[Wire, str]:
+    """A client that is not read."""
+    wire = Wire(server.port)
+    conn_id, _ = next_event(server, "connect")
+    server.pause_reading(conn_id)
+    assert server.get_connection_info(conn_id), "the shard has heard of it"
+    return wire, conn_id
+
+
+def test_a_client_that_is_not_read_and_closes_is_answered_and_gone(servers: Servers) -> None:
+    server = servers(authorize=False)
+    wire, conn_id = held(server)
+    with wire:
+        wire.send(CLOSE, close_payload(1000))
+        assert next_event(server, "disconnect")[0] == conn_id
+        assert wire.close_frame()[0] == 1000
+    assert server.get_connection_count() == 0
+    server.resume_reading(conn_id)
+
+
+@pytest.mark.parametrize("says", [0, 3])
+def test_a_client_that_is_not_read_and_is_reset_is_gone(servers: Servers, says: int) -> None:
+    server = servers(authorize=False)
+    wire, conn_id = held(server)
+    for number in range(says):
+        say(wire, "message", number)
+    reset(wire)
+    # What it said and nobody has read went with it.
+    assert next_event(server, "disconnect")[0] == conn_id
+    assert server.drain_inbound(1, 50) == []
+
+
+def test_a_client_that_is_not_read_and_hangs_up_without_a_word_is_gone(servers: Servers) -> None:
+    server = servers(authorize=False)
+    wire, conn_id = held(server)
+    wire.close()
+    assert next_event(server, "disconnect")[0] == conn_id
+
+
+@pytest.mark.parametrize("says_goodbye", [True, False])
+def test_what_a_client_said_before_it_closed_is_heard_when_it_is_read_again(
+    servers: Servers, says_goodbye: bool
+) -> None:
+    server = servers(authorize=False)
+    wire, conn_id = held(server)
+    for number in range(3):
+        say(wire, "message", number)
+    if says_goodbye:
+        wire.send(CLOSE, close_payload(1000))
+    wire.socket.shutdown(socket.SHUT_WR)
+    assert server.drain_inbound(1, 200) == [], "it had something to say before"
+    server.resume_reading(conn_id)
+    assert [next_event(server, "msg")[1]["p"] for _ in range(3)] == [0, 1, 2]
+    assert next_event(server, "disconnect")[0] == conn_id
+    wire.close()
+
+
+def test_a_client_that_is_asked_about_and_reset_is_gone_before_the_answer(servers: Servers) -> None:
+    server = servers()
+    wire = Wire(server.port)
+    conn_id, _ = next_event(server, "connect")
+    subscribe(wire, "a")
+    next_event(server, "authorize")
+    say(wire, "message", "not read")
+    reset(wire)
+    assert next_event(server, "disconnect")[0] == conn_id
+    server.authorize_connection(conn_id, "subscribe", {"a": True})
+    assert server.drain_inbound(1, 50) == []
+    assert server.get_topic_subscriber_count("a") == 0
+
+
+def test_what_a_client_asked_for_before_it_closed_is_done(servers: Servers) -> None:
+    server = servers()
+    with Wire(server.port) as other:
+        heard, _ = next_event(server, "connect")
+        server.subscribe_connection(heard, ["t"])
+        wire = Wire(server.port)
+        conn_id, _ = next_event(server, "connect")
+        say(wire, "publish", {"topic": "t", "data": {"t": "last words"}})
+        wire.send(CLOSE, close_payload(1000))
+        next_event(server, "authorize")
+        server.authorize_connection(conn_id, "publish", {"t": True})
+        assert hear(other)["t"] == "last words"
+        assert next_event(server, "disconnect")[0] == conn_id
+        assert wire.close_frame()[0] == 1000
+        wire.close()
 
 
 def test_without_asking_nothing_changes(servers: Servers) -> None:

@@ -175,7 +175,7 @@ impl State {
         if let Some(Entry::Publish { audience, end: last, messages, first, twins, .. }) =
             self.entries.last_mut()
             && Arc::ptr_eq(audience, to)
-            && (offset == 0 || *first + u64::from(*messages) == offset)
+            && (offset == 0 || first.checked_add(u64::from(*messages)) == Some(offset))
             && twins.as_ref().map_or(0, |twins| twins.lanes()) == squeezed.map_or(0, Squeezed::lanes)
         {
             *last = end;
@@ -406,5 +406,33 @@ impl Inbox {
 impl Resume for Inbox {
     fn resume(&self) {
         let _ = self.put_now(|state| state.entries.push(Entry::Resume));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topics::Topics;
+
+    fn firsts(offsets: &[u64]) -> Vec<(u64, u32)> {
+        let topics = Topics::new(1);
+        let mut state = State::default();
+        for offset in offsets {
+            let message = Message { opcode: Opcode::Text, head: b"", tail: b"x" };
+            state.publish(topics.everyone(), message, None, *offset);
+        }
+        let first = |entry: &Entry| match entry {
+            Entry::Publish { first, messages, .. } => (*first, *messages),
+            other => panic!("{other:?}"),
+        };
+        state.entries.iter().map(first).collect()
+    }
+
+    #[test]
+    fn messages_that_follow_each_other_are_one_entry_and_words_of_a_cut_are_their_own() {
+        assert_eq!(firsts(&[0, 0, 0]), [(0, 3)]);
+        assert_eq!(firsts(&[7, 8, 10]), [(7, 2), (10, 1)]);
+        assert_eq!(firsts(&[7, CUT, 3, 4]), [(7, 1), (CUT, 1), (3, 2)]);
+        assert_eq!(firsts(&[CUT, CUT]), [(CUT, 1), (CUT, 1)]);
     }
 }

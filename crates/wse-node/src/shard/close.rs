@@ -198,9 +198,14 @@ impl Shard {
     }
 
     /// The socket reported an error or its other end is gone.
-    pub(super) fn on_hang_up(&mut self, slot: u32) {
-        if self.slots.get_mut(slot).is_some_and(|conn| conn.flags.paused.is_paused()) {
-            // What came before the end has no room yet; the end is found again when it is read.
+    pub(super) fn on_hang_up(&mut self, slot: u32, is_error: bool) {
+        let Some(conn) = self.slots.get_mut(slot) else { return };
+        if conn.flags.paused.is_paused() {
+            // What came before the end has no room yet, and the end is found again when it is read. But the application may hold a client
+            // back for long, and one that was reset is gone: "All segment queues should be flushed" (RFC 9293, section 3.10.7.4).
+            if is_error && conn.flags.paused.is_by_application() {
+                self.drop_conn(slot);
+            }
             return;
         }
         self.read_in_turn(slot, true);

@@ -1,5 +1,6 @@
 //! The record of one connection: all that a connection costs while it is quiet.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -184,6 +185,11 @@ impl Pause {
         self.0 != 0
     }
 
+    /// Whether it is the application that has it wait, and nothing else.
+    pub(super) fn is_by_application(self) -> bool {
+        self.is_paused() && self.0 & !(Self::ASKED.0 | Self::HELD.0) == 0
+    }
+
     pub(super) fn has(self, reason: Self) -> bool {
         self.0 & reason.0 != 0
     }
@@ -282,6 +288,31 @@ impl Conn {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
+
+    /// Whether nothing but the end is left to be read of a client that the application holds back: its close frame, or the end of what it sends.
+    /// Nothing is taken from the socket. Behind a question of the application there is always something left.
+    pub(super) fn has_said_all(&self) -> bool {
+        if self.flags.paused != Pause::HELD || !self.is_open() || !self.receiver.tail().is_empty() {
+            return false;
+        }
+        let mut next = [0; LONGEST_CLOSE];
+        match self.stream.peek(&mut next) {
+            Ok(0) => true,
+            Ok(len) => is_close_frame(&next[..len]),
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+}
+
+/// Two bytes of header, the mask, and as much as a control frame may hold.
+const LONGEST_CLOSE: usize = 2 + 4 + 125;
+
+/// Whether bytes of a client begin with a close frame that is there as a whole.
+fn is_close_frame(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x88, second, rest @ ..] => *second & 0x80 != 0 && rest.len() >= 4 + usize::from(*second & 0x7f),
+        _ => false,
+    }
 }
 
 /// A place for a connection.
@@ -360,6 +391,20 @@ mod tests {
         let (stream, pieces) = (size_of::<std::os::fd::RawFd>(), size_of::<u32>());
         let small = stream + pieces + size_of::<Wire>() + size_of::<Flags>();
         assert!(small <= 24, "{small}");
+    }
+
+    #[test]
+    fn a_close_frame_is_told_from_what_begins_like_one() {
+        let mask = [1, 2, 3, 4];
+        let frame = |head: [u8; 2], len: usize| [&head[..], &mask, &vec![0; len]].concat();
+        assert!(is_close_frame(&frame([0x88, 0x80], 0)) && is_close_frame(&frame([0x88, 0x82], 2)));
+        assert!(is_close_frame(&frame([0x88, 0x82], 9)), "what follows a close frame counts for nothing");
+        for other in
+            [frame([0x81, 0x82], 2), frame([0x88, 0x83], 2), frame([0x88, 0x02], 2), frame([0x88, 0xfe], 125)]
+        {
+            assert!(!is_close_frame(&other), "{other:?}");
+        }
+        assert!(!is_close_frame(&[]) && !is_close_frame(&[0x88]));
     }
 
     #[test]

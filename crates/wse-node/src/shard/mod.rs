@@ -273,7 +273,7 @@ impl Shard {
                     self.on_writable(slot);
                 }
                 if event.is_error() || (event.is_write_closed() && event.is_read_closed()) {
-                    self.on_hang_up(slot);
+                    self.on_hang_up(slot, event.is_error());
                 } else if event.is_readable() || event.is_read_closed() {
                     self.read_in_turn(slot, event.is_read_closed());
                 }

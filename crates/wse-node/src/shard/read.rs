@@ -53,7 +53,11 @@ impl Shard {
         let now_ms = self.now_ms;
         let Some(conn) = self.slots.get_mut(slot) else { return After::Nothing };
         if conn.flags.paused.is_paused() {
-            return After::Nothing;
+            if !conn.has_said_all() {
+                return After::Nothing;
+            }
+            // The application hears nothing but the end.
+            conn.flags.paused = Pause::default();
         }
         let prefix = match &conn.phase {
             Phase::Handshake(handshake) => handshake.head.as_slice(),
