@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -38,21 +38,32 @@ def call(name: str, url: str, *more: str) -> tuple[int, str]:
 
 @contextmanager
 def listening(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object], **options: object
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **options: object
 ) -> Iterator[int]:
     """A port with this behind it, in a thread of its own."""
     loop = asyncio.new_event_loop()
-    started: threading.Event = threading.Event()
+    started, stopped = threading.Event(), asyncio.Event()
     port = 0
+    open_: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_.append(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await serve(reader, writer)
 
     async def run() -> None:
         nonlocal port
-        server = await asyncio.start_server(serve, HOST, 0, **options)  # type: ignore[arg-type]
+        server = await asyncio.start_server(accept, HOST, 0, **options)  # type: ignore[arg-type]
         port = server.sockets[0].getsockname()[1]
         started.set()
-        with suppress(asyncio.CancelledError):
-            async with server:
-                await server.serve_forever()
+        await stopped.wait()
+        server.close()
+        for writer in open_:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in open_), return_exceptions=True)
+        # What they were doing ends by itself, now that nobody is there.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
 
     def work() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -62,7 +73,7 @@ def listening(
     thread.start()
     assert started.wait(PATIENCE)
     yield port
-    loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+    loop.call_soon_threadsafe(stopped.set)
     thread.join(PATIENCE)
 
 
@@ -91,6 +102,7 @@ def tls(server_factory: Callable[..., Running], authority: tuple[Path, ssl.SSLCo
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, forth = await asyncio.open_connection(HOST, running.port)
         await asyncio.gather(copy(reader, forth), copy(back, writer))
+        await forth.wait_closed()
 
     with listening(forward, ssl=authority[1]) as port:
         yield port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,10 +87,7 @@ def _once(
     from wse_server.cli.top.view import picture
 
     watch = Watch(addresses, interval=interval, ca=ca, key=key)
-    watch.start()
-    while not watch.has_seen_all(2):
-        time.sleep(0.01)
-    watch.stop()
+    watch.ask_twice()
     nodes, _ = watch.nodes()
     topics = topics_of(nodes)
     if is_json:

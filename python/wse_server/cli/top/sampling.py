@@ -241,12 +241,25 @@ class Watch:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._news = 0
-        self._samples = [0] * len(self._nodes)
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begins to ask."""
-        for number in range(len(self._nodes)):
-            threading.Thread(target=self._ask, args=[number], name=f"node-{number}", daemon=True).start()
+        """Begins to ask, until it is stopped."""
+        self._start(None)
+
+    def ask_twice(self) -> None:
+        """Asks each node twice, and waits for that. One that is not reached is not asked again."""
+        self._start(2)
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, times: int | None) -> None:
+        self._threads = [
+            threading.Thread(target=self._ask, args=[number, times], name=f"node-{number}", daemon=True)
+            for number in range(len(self._nodes))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Asks no more. Threads that wait for an answer end when it is there."""
@@ -257,15 +270,7 @@ class Watch:
         with self._lock:
             return list(self._nodes), self._news
 
-    def has_seen_all(self, times: int) -> bool:
-        """Whether each node was asked so many times; one that is not reached need not be asked again."""
-        with self._lock:
-            return all(
-                count >= times or (node.sample is not None and not node.sample.report.healthy)
-                for node, count in zip(self._nodes, self._samples, strict=True)
-            )
-
-    def _ask(self, number: int) -> None:
+    def _ask(self, number: int, times: int | None) -> None:
         address = self._nodes[number].address
         with self._api(address) as api:
             due = time.monotonic()
@@ -274,7 +279,10 @@ class Watch:
                 with self._lock:
                     self._nodes[number] = self._nodes[number].after(sample)
                     self._news += 1
-                    self._samples[number] += 1
+                if times is not None:
+                    times -= 1
+                    if times == 0 or not sample.report.healthy:
+                        return
                 due = max(due + self._interval, time.monotonic())
                 self._stopped.wait(due - time.monotonic())
 
