@@ -19,7 +19,7 @@ from typing import ClassVar
 import pytest
 
 from deploy.crowd import Crowd, Publisher
-from deploy.nodes import Node, cluster, wait_until_whole
+from deploy.nodes import Node, alone, cluster, wait_until_whole
 from deploy.one_node import Site, greeting, token
 from deploy.proxies import CLIENT, Proxy
 from deploy.substitute import Replacement, replaced
@@ -79,13 +79,16 @@ class ThreeNodes:
     PROXY: ClassVar[type[Proxy]]
     NODES: ClassVar[dict[str, str]] = {}
     """More of the environment of the nodes."""
+    LINKED: ClassVar[bool] = True
+    """Whether they are a cluster."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def running(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         directory = tmp_path_factory.mktemp("site")
+        started = cluster if cls.LINKED else alone
         with (
-            cluster(directory, **{"WSE_DRAIN_TIMEOUT": "2"} | cls.NODES) as nodes,
+            started(directory, **{"WSE_DRAIN_TIMEOUT": "2"} | cls.NODES) as nodes,
             cls.PROXY(directory, nodes) as proxy,
         ):
             yield Site(proxy, nodes)
