@@ -134,6 +134,7 @@ class BehindThreeNodes(ThreeNodes):
                 await asyncio.to_thread(wait_until_whole, site.nodes)
                 await asyncio.to_thread(self.sees_that_it_is_back, site, victim)
             assert await crowd.judge(publisher.published) > 40
+            print(f"a publication took {publisher.slowest:.1f} s at most")
 
     @staticmethod
     def wait_for_messages(publisher: Publisher, more: int) -> None:
@@ -220,7 +221,8 @@ class ByLeastConnections(BehindThreeNodes):
                 shares = [node.clients() for node in site.nodes]
             count = await crowd.judge(publisher.published)
         print(done.stderr, done.stdout)
-        print(f"{count} messages read, {crowd.reasons}, {publisher.moves} moves, {publisher.refusals}")
+        print(f"{count} messages read, {crowd.reasons}")
+        print(f"{publisher.moves} moves, {publisher.slowest:.1f} s at most, {publisher.refusals}")
         assert restarter.order == [str(node.port) for node in site.nodes]
         assert crowd.losses >= self.ROLLED, "everybody was sent away at least once"
         assert publisher.moves >= 1
