@@ -208,7 +208,7 @@ class ByLeastConnections(BehindThreeNodes):
     async def rolled(self, site: Site, restarter: Restarter) -> None:
         replacements = [
             Replacement("$ export WSE_API_KEY_FILE=/etc/wse/api.key\n", ""),
-            Replacement("'ssh {host} sudo systemctl restart wse'", f"'{restarter.command}' --settle 1"),
+            Replacement("'ssh {host} sudo systemctl restart wse'", f"'{restarter.command}'"),
         ]
         publisher = Publisher(site.nodes)
         async with Crowd(site.proxy, self.ROLLED) as crowd:
