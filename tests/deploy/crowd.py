@@ -7,6 +7,7 @@ import http.client
 import itertools
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -43,6 +44,8 @@ class Publisher:
         self.moves = 0
         self.refusals: list[Answer] = []
         """What nodes that end have said to publications."""
+        self.slowest = 0.0
+        """Seconds that a publication took at most until it was stored, while topics found new homes."""
         self._turn = itertools.cycle(nodes)
         self._numbers = itertools.count()
         self._worker: Worker | None = None
@@ -84,6 +87,7 @@ class Publisher:
             "wait": "stored",
             "timeout": 30,
         }
+        began = time.monotonic()
         for _ in range(300):
             answer = self._ask(order)
             if answer is None:
@@ -96,6 +100,7 @@ class Publisher:
             else:
                 assert answer.status == 200, answer
             self.published[topic].append(number)
+            self.slowest = max(self.slowest, time.monotonic() - began)
             return
         raise AssertionError("no node takes publications")
 

@@ -179,6 +179,18 @@ def cluster(directory: Path, **more: str) -> Iterator[list[Node]]:
         yield nodes
 
 
+@contextmanager
+def alone(directory: Path, **more: str) -> Iterator[list[Node]]:
+    """Three nodes that know nothing of each other, which takes seconds less."""
+    first, second, third = nodes = [Node(directory, more) for _ in range(3)]
+    with first, second, third:
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.wait_until_ready()
+        yield nodes
+
+
 def wait_until_whole(nodes: list[Node]) -> None:
     """Waits until each node is linked with all the others."""
 

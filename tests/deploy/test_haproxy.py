@@ -87,6 +87,7 @@ class TestSticking(Sticking):
 class TestProxyProtocol(ThreeNodes):
     PROXY = HaProxyHeader
     NODES = {"WSE_PROXY_PROTOCOL": "true"}  # noqa: RUF012
+    LINKED = False
 
     def test_a_node_knows_address_and_port_of_a_client_and_believes_no_header(self, site: Site) -> None:
         forged = {"X-Forwarded-For": "198.51.100.66", "X-Real-IP": "198.51.100.66"}

@@ -35,7 +35,7 @@ _FIELDS = ("url", "host", "port")
     default=3.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time for the balancer to find out that a node is back.",
+    help="Time for the balancer to find out that a node is back, and for the cluster to give it topics.",
 )
 @click.option(
     "--within-seconds",
