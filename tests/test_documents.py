@@ -45,7 +45,12 @@ NOT_RUN = [
     ("docs/how-to/docker.md", "console", "--profile monitoring", ENGINE),
     ("docs/how-to/http-api.md", "nginx", "location /api/", "it takes an nginx"),
     ("docs/how-to/load-balancers.md", "console", "nginx -t", "`tests/deploy/test_nginx.py` runs the files"),
-    ("docs/how-to/load-balancers.md", "console", "haproxy -c", "`tests/deploy/test_haproxy.py` runs the files"),
+    (
+        "docs/how-to/load-balancers.md",
+        "console",
+        "haproxy -c",
+        "`tests/deploy/test_haproxy.py` runs the files",
+    ),
     (
         "docs/how-to/kubernetes.md",
         "console",
