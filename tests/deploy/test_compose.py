@@ -300,6 +300,13 @@ def test_three_nodes_behind_haproxy_lose_no_message_when_one_is_killed(
         nodes["wse-1"] = start("wse-1")
         nodes["wse-1"].wait_for_line("is ready")
         whole([nodes["wse-1"]])
+        # It gets its share back, by the command of the page.
+        wait_until(partial(is_ready, network, "wse-1"), "it is ready", PATIENT)
+        words = block("docs/how-to/docker.md", "wse rebalance", "console").split()
+        assert words[:5] == ["$", "docker", "compose", "exec", "wse-1"]
+        with start("wse-1", words[5:]) as rebalance:
+            assert rebalance.wait() == 0, rebalance.output
+        assert look(network, "wse-1", "/health", key)["connections"] >= 2
         mouth.wait_for(mouth.count + 5)
         count = mouth.end()
         for heard in ears.end(count):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import signal
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -39,6 +41,10 @@ def limit(name: str) -> int:
 
 def mebibytes(text: str) -> int:
     return int(text.removesuffix("Gi")) * 1024 if text.endswith("Gi") else int(text.removesuffix("Mi"))
+
+
+def millicores(text: str) -> int:
+    return int(text.removesuffix("m")) if text.endswith("m") else 1000 * int(text)
 
 
 # ---- Their shape ----
@@ -244,6 +250,26 @@ def test_memory_is_enough_for_what_may_wait() -> None:
 
 
 # ---- Their pods ----
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("wse_server.cli.plan") is None, reason="this wse has no command plan"
+)
+def test_a_pod_has_what_wse_plan_says_that_so_many_clients_need() -> None:
+    plan = [sys.executable, "-m", "wse_server", "plan", "--json"]
+    clients = str(limit("WSE_MAX_CONNECTIONS"))
+    command = [*plan, "--connections", clients]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    advice = json.loads(done.stdout)["recommended"]
+    planned, resources = advice["kubernetes"], container_of(ours())["resources"]
+    assert millicores(planned["requests"]["cpu"]) <= millicores(resources["requests"]["cpu"])
+    for word in ("requests", "limits"):
+        needed, given = (mebibytes(one[word]["memory"]) for one in (planned, resources))
+        # Enough, and not so much that nobody has thought about it.
+        assert needed <= given <= 4 * needed, word
+    for name in ("max_outbound_total_bytes", "max_inbound_queue_bytes", "recovery_memory_budget"):
+        assert advice["options"][name] <= limit(f"WSE_{name.upper()}"), name
 
 
 @pytest.fixture
