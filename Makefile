@@ -21,6 +21,7 @@ TOGETHER ?= 4
 DEMO ?=
 BENCH ?=
 MICRO ?=
+SIZING ?=
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -202,7 +203,7 @@ lint-python: $(VENV)/.ready
 .PHONY: types
 types: $(VENV)/.ready ## mypy --strict
 	$(BIN)/mypy --strict
-	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py interests.py python.py pybench
+	cd benches && $(BIN)/mypy --strict run.py wsebench server.py hop.py node.py interests.py python.py pybench sizing.py sizes
 
 .PHONY: stubtest
 stubtest: $(VENV)/.ready ## the stub of the native module against the module itself
@@ -275,6 +276,10 @@ bench-cluster: doctor build-release ## messages through a hop, beside the same w
 bench-python: doctor wheel wheel-client $(BENCH_VENV)/.ready ## Server beside FastAPI and picows; publishing, waking, the client (BENCH="--only chat")
 	$(BENCH_VENV)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall $(WHEELS)/*.whl build/client/*.whl
 	$(BENCH_VENV)/bin/python benches/python.py $(BENCH)
+
+.PHONY: sizing
+sizing: doctor build-release ## memory and CPU for 1,000 to 500,000 connections; fills docs/reference/sizing.md (SIZING="--short --out DIR")
+	$(BIN)/python benches/sizing.py --python $(RELEASE_VENV)/bin/python $(SIZING)
 
 .PHONY: soak
 soak: $(if $(filter checked,$(SOAK)),build,build-release) ## clients of every kind for MINUTES (10), and what is left (SOAK=checked)

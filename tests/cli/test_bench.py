@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 
 import wse_server
-from command import command, process
+from command import command
+from documents import block
 from support import HOST, PATIENCE, free_port, wait_until
 from wse_server import RustWSEServer
 from wse_server.cli.bench import machine
@@ -28,7 +30,7 @@ QUICK = ("--seconds", "0.4", "--json")
 
 def bench(*arguments: object, code: int = 0) -> dict[str, Any]:
     """The result of a measurement."""
-    result: dict[str, Any] = json.loads(process("bench", *arguments, *QUICK, code=code).stdout)
+    result: dict[str, Any] = json.loads(command("bench", *arguments, *QUICK, code=code).stdout)
     return result
 
 
@@ -107,21 +109,51 @@ def test_a_server_of_ones_own_is_measured_with_a_token_and_published_to_by_its_a
         assert token not in json.dumps(result)
         assert bench("connect", url, "--token", token, "--clients", 5)["figures"]["connected"] == 5
         # Without a token it is told who is not let in, and without the key who may not publish.
-        refused = process("bench", "connect", url, "--token", "a.b.c", "--clients", 5, code=4).stderr
+        refused = command("bench", "connect", url, "--token", "a.b.c", "--clients", 5, code=4).stderr
         assert "AUTH_FAILED (5)" in refused
-        silent = process("bench", "fanout", url, "--token", token, "--clients", 5, *QUICK, code=4).stderr
+        silent = command("bench", "fanout", url, "--token", token, "--clients", 5, *QUICK, code=4).stderr
         assert "takes no publications" in silent
     finally:
         server.stop()
 
 
+def test_tokens_come_from_a_file_and_are_shown_in_turn(tmp_path: Path) -> None:
+    server = served(jwt_secret=SECRET)
+    try:
+        expires = int(time.time()) + 600
+        tokens = [server.mint_token({"sub": f"user-{number}", "exp": expires}) for number in range(3)]
+        file = tmp_path / "tokens"
+        file.write_text("\n".join([*tokens, "a.b.c"]) + "\n")
+        done = command(
+            "bench",
+            "connect",
+            f"{HOST}:{server.port}",
+            "--token-file",
+            file,
+            "--clients",
+            8,
+            "--json",
+            code=1,
+        )
+        assert json.loads(done.stdout)["figures"]["connected"] == 6
+        assert "2 of 8 connections failed: AUTH_FAILED (2)" in done.stderr
+    finally:
+        server.stop()
+
+
+def test_its_own_server_has_the_key_that_it_is_given_and_none_from_the_environment() -> None:
+    assert bench("fanout", "--clients", 5, "--api-key", KEY)["options"]["api_key"]
+    done = command("bench", "fanout", "--clients", 5, *QUICK, env={"WSE_API_KEY": KEY})
+    assert not json.loads(done.stdout)["options"]["api_key"]
+
+
 def test_clients_that_do_not_get_in_are_counted_by_reason_and_the_rest_is_measured() -> None:
     server = served(max_connections=30)
     try:
-        done = process("bench", "connect", f"{HOST}:{server.port}", "--clients", 50, code=1)
+        done = command("bench", "connect", f"{HOST}:{server.port}", "--clients", 50, code=1)
         assert "20 of 50 connections failed: HTTP 503 (20)" in done.stderr
         assert "30" in done.stdout
-        full = process("bench", "echo", f"{HOST}:{server.port}", "--clients", 2, "--seconds", "0.3", code=1)
+        full = command("bench", "echo", f"{HOST}:{server.port}", "--clients", 2, "--seconds", "0.3", code=1)
         assert "gives back nothing" in full.stderr
     finally:
         server.stop()
@@ -165,11 +197,9 @@ def test_ctrl_c_ends_it_at_once_and_its_server_with_it() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_what_is_drawn_is_a_picture(tmp_path: Path) -> None:
-    png, svg = tmp_path / "one.png", tmp_path / "two.svg"
-    process("bench", "latency", "--clients", 5, "--seconds", "0.5", "--plot", png)
-    assert png.read_bytes().startswith(b"\x89PNG")
-    process("bench", "connect", "--clients", 5, "--plot", svg)
+def test_what_is_drawn_may_be_svg(tmp_path: Path) -> None:
+    svg = tmp_path / "two.svg"
+    command("bench", "connect", "--clients", 5, "--plot", svg)
     assert "<svg" in svg.read_text()
     assert svg.read_text().rstrip().endswith("</svg>")
 
@@ -191,7 +221,9 @@ def test_what_is_drawn_is_a_picture(tmp_path: Path) -> None:
         (["connect", "--source-addresses", "here"], "no IP address"),
         (["connect", "--plot", "x.gif"], ".png or .svg"),
         (["connect", "--plot", "no/such/x.png"], "no directory"),
-        (["fanout", "--api-key", "a b"], "no key has"),
+        (["fanout", "--api-key", "a b"], "--api-key"),
+        (["connect", "--token", "a b"], "no token has"),
+        (["connect", "--token-file", "no/such"], "--token-file no/such: No such file"),
     ],
 )
 def test_what_cannot_be_meant_is_a_line_and_nothing_is_tried(arguments: list[str], words: str) -> None:
@@ -218,6 +250,30 @@ def test_too_few_descriptors_are_noticed_before_anything_is_tried() -> None:
 def test_without_matplotlib_a_picture_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "wse-server[plot]" in command("bench", "connect", "--plot", "x.png", code=2).stderr
+
+
+def test_what_the_page_shows_is_what_one_types() -> None:
+    lines = block("docs/how-to/benchmarks.md", "bench connect", "console").splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        words = (
+            line.removeprefix("$ wse ").replace("--seconds 2", "--seconds 0.2").replace("5000", "500").split()
+        )
+        assert command(*words).stdout.startswith(words[1])
+
+
+def test_the_page_s_result_is_json_beside_a_picture(tmp_path: Path) -> None:
+    line = block("docs/how-to/benchmarks.md", "--plot latency.png", "console")
+    shell = line.removeprefix("$ wse ").replace("--seconds 2", "--seconds 0.2")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -m wse_server {shell}"],
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "latency.json").read_text())["mode"] == "latency"
+    assert (tmp_path / "latency.png").stat().st_size > 10_000
 
 
 def test_a_quantile_is_the_least_that_enough_did_not_exceed() -> None:

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -301,4 +302,29 @@ fn a_load_ends_by_itself_when_its_time_is_over() {
     let stage = load.wait(load.stage(), PATIENCE);
     let stage = if stage == Stage::Ready { load.wait(Stage::Ready, PATIENCE) } else { stage };
     assert_eq!(stage, Stage::Ended);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_that_has_ended_said_goodbye_and_leaves_no_port_occupied() {
+    static GOODBYES: AtomicU32 = AtomicU32::new(0);
+    let address = server(|_, mut stream| {
+        read_request(&mut stream);
+        stream.write_all(ACCEPTED).unwrap();
+        let mut frame = [0; 8];
+        if stream.read_exact(&mut frame).is_ok() && frame[..2] == [0x88, 0x82] {
+            GOODBYES.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let sources = vec!["127.0.0.77".parse().unwrap()];
+    let load = Load::start(Plan { sources, ..plan(address, vec![group(Role::Hold, 20)]) }).unwrap();
+    assert_eq!(settle(&load).ready, 20);
+    load.stop();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while GOODBYES.load(Ordering::SeqCst) < 20 {
+        assert!(std::time::Instant::now() < deadline, "{GOODBYES:?} of 20 said goodbye");
+        thread::yield_now();
+    }
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    assert!(!sockets.contains(" 4D00007F:"), "{sockets}");
 }

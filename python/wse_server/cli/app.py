@@ -29,6 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "certs": ("wse_server.cli.certs:certs", "certificates of nodes: make, renew, look at"),
     "token": ("wse_server.cli.token:token", "tokens (JWT): mint, look at; a secret to sign with"),
     "bench": ("wse_server.cli.bench.command:bench", "measure a server: connects, memory, latency, fan-out"),
+    "plan": ("wse_server.cli.plan.command:plan", "what so many connections need: memory, cores, options"),
     "rebalance": ("wse_server.cli.rebalance:rebalance", "move clients until all nodes have their share"),
     "rolling-restart": (
         "wse_server.cli.rolling_restart:rolling_restart",

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
+use socket2::SockRef;
 use wse_core::websocket::Opcode;
 
 use crate::client::{Client, State, reason};
@@ -187,6 +188,9 @@ impl Crew {
     }
 
     /// Closes what is open, with a frame that says so. Nobody waits for the answer.
+    ///
+    /// Without the wait of TCP for stragglers (RFC 9293, `TIME-WAIT`) the ports are free for the next load at once: thousands that are not
+    /// make Linux slow to find others.
     fn say_goodbye(&mut self) {
         for client in self.slots.iter_mut().filter_map(Option::take) {
             let mut client = client;
@@ -194,6 +198,7 @@ impl Crew {
                 frames::write(client.out(), Opcode::Close, &1000_u16.to_be_bytes());
                 let _ = client.flush();
             }
+            let _ = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
         }
         self.tally.open = 0;
     }

@@ -11,6 +11,7 @@ import click
 from wse_server.cli.address import parse_address
 from wse_server.cli.bench import machine
 from wse_server.cli.bench.settings import MODES, Mode, Settings, defaults
+from wse_server.cli.connecting import api_key_options, secret
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import err, out, say_error, write_json
 
@@ -90,17 +91,19 @@ _MOST_LOOPBACK_ADDRESSES = 250
     help="Token that the clients show; several are shown in turn.",
 )
 @click.option(
-    "--api-key",
-    envvar="WSE_API_KEY",
+    "--token-file",
+    envvar="WSE_TOKEN_FILE",
     show_envvar=True,
-    metavar="KEY",
-    help="fanout, latency: publish over the HTTP API with this key, not by a client.",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File with them, one a line.",
 )
+@api_key_options
 @click.option(
     "--source-addresses",
     metavar="N|IP,IP,...",
-    help="Addresses that the clients come from, in turn: N of 127.0.0.1, 127.0.0.2, ..., or your own. "
-    "An address has about 28,000 ports.",
+    help="Addresses that the clients come from, in turn: N of 127.0.0.1, 127.0.0.2, ..., or your own, "
+    "each with about 28,000 ports. [as many as they need, for a server on loopback]",
 )
 @click.option(
     "--pid",
@@ -114,7 +117,8 @@ _MOST_LOOPBACK_ADDRESSES = 250
     metavar="FILE",
     help="Draw durations and rates, as FILE.png or FILE.svg.",
 )
-def bench(mode: Mode, url: str | None, **asked: Any) -> int:
+@click.pass_context
+def bench(context: click.Context, /, mode: Mode, url: str | None, **asked: Any) -> int:
     """Measures a server.
 
     \b
@@ -135,14 +139,17 @@ def bench(mode: Mode, url: str | None, **asked: Any) -> int:
     from wse_server.cli.bench.modes import measure
     from wse_server.cli.bench.report import table
     from wse_server.cli.bench.session import progressing
-    from wse_server.cli.bench.target import target
+    from wse_server.cli.bench.target import check_ports, target
 
     file, as_json = asked.pop("plot"), asked.pop("as_json")
-    settings = _settings(mode, url, asked)
+    for name in ("api_key", "api_key_file"):
+        del asked[name]
+    settings = _settings(mode, url, asked, _api_key(context, url))
     if file is not None:
         plot.check(file)
-    _check_room(settings)
+    machine.need_descriptors(settings.clients)
     with target(settings) as server, progressing() as bar:
+        check_ports(server, settings)
         result = measure(settings, server, bar)
     if as_json:
         write_json(result.as_json())
@@ -158,13 +165,36 @@ def bench(mode: Mode, url: str | None, **asked: Any) -> int:
     return ExitCode.FAILED if result.problems else ExitCode.OK
 
 
-def _settings(mode: Mode, url: str | None, asked: dict[str, Any]) -> Settings:
+def _api_key(context: click.Context, url: str | None) -> str | None:
+    """The key to publish with. One from the environment is meant for another server than its own."""
+    key = secret(context, "api_key")
+    return key.text if url is not None or key.is_typed else None
+
+
+def _tokens(given: tuple[str, ...], file: Path | None) -> tuple[str, ...]:
+    if file is None:
+        tokens = given
+    else:
+        try:
+            tokens = given + tuple(file.read_text(encoding="utf-8").split())
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise CliError(f"--token-file {file}: {why}", code=ExitCode.USAGE) from None
+    if any(not (token.isascii() and token.isprintable()) or " " in token for token in tokens):
+        raise CliError("a token has characters that no token has", code=ExitCode.USAGE)
+    return tokens
+
+
+def _settings(mode: Mode, url: str | None, asked: dict[str, Any], api_key: str | None) -> Settings:
     sources = _sources(asked.pop("source_addresses"))
+    tokens = _tokens(asked.pop("tokens"), asked.pop("token_file"))
     given = {name: value for name, value in asked.items() if value is not None}
     settings = Settings(
         mode=mode,
         address=None if url is None else parse_address(url),
         sources=sources,
+        tokens=tokens,
+        api_key=api_key,
         **(defaults(mode) | given),
     )
     if mode in {"fanout", "latency"} and not settings.topics:
@@ -175,8 +205,6 @@ def _settings(mode: Mode, url: str | None, asked: dict[str, Any]) -> Settings:
         raise CliError("idle compares few clients with many: --clients 2 at least", code=ExitCode.USAGE)
     if settings.seconds == 0 and mode in {"echo", "fanout", "latency"}:
         raise CliError(f"{mode} takes time: --seconds 5", code=ExitCode.USAGE)
-    if settings.api_key and any(ord(letter) <= 32 or ord(letter) > 126 for letter in settings.api_key):
-        raise CliError("the API key has characters that no key has", code=ExitCode.USAGE)
     return settings
 
 
@@ -198,15 +226,3 @@ def _sources(text: str | None) -> tuple[str, ...]:
         except ValueError:
             raise CliError(f"--source-addresses: {source!r} is no IP address", code=ExitCode.USAGE) from None
     return sources
-
-
-def _check_room(settings: Settings) -> None:
-    machine.need_descriptors(settings.clients)
-    ports = machine.free_ports() * max(len(settings.sources), 1)
-    if settings.clients > ports:
-        addresses = settings.clients // machine.free_ports() + 1
-        raise CliError(
-            f"{settings.clients:,} connections to one port come from as many ports, and there are {ports:,}",
-            hint=f"for a server on loopback --source-addresses {addresses}",
-            code=ExitCode.USAGE,
-        )

@@ -109,8 +109,7 @@ def _idle(result: Result, bar: Progressing) -> Result:
             result.figures["server_rss_bytes"] = after[0]
             result.figures["user_bytes_per_client"] = round((after[0] - before[0]) / more, 1)
         if before[1] is not None and after[1] is not None:
-            # Both ends of a connection are sockets of this kernel.
-            result.figures["kernel_bytes_per_client"] = round((after[1] - before[1]) / more / 2, 1)
+            result.figures["kernel_bytes_per_client"] = round((after[1] - before[1]) / more, 1)
         clock = _Clock(pid)
         result.series = _hold(settings.seconds, pid, (first, rest), bar)
         result.series_of = "resident memory of the server, MB"
@@ -138,7 +137,7 @@ def _hold(seconds: float, pid: int | None, loads: tuple[Load, Load], bar: Progre
 
 
 def _memory(pid: int | None, target: Target) -> tuple[int | None, int | None]:
-    """User memory of the server, kernel memory of sockets, once neither moves any more."""
+    """Memory of the server, and of its sockets in the kernel, once the first does not move any more."""
     last = None
     for _ in range(20):
         time.sleep(0.1)
@@ -146,7 +145,7 @@ def _memory(pid: int | None, target: Target) -> tuple[int | None, int | None]:
         if now == last:
             break
         last = now
-    return now, machine.kernel_socket_bytes() if target.local else None
+    return now, machine.kernel_socket_bytes(target.address.port) if target.local else None
 
 
 def _echo(result: Result, bar: Progressing) -> Result:

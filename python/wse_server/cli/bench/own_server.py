@@ -8,11 +8,15 @@ It prints its port. With `echo` a handler gives back what it gets.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import Any, TypedDict
 
 from wse_server import Connection, RustWSEServer, Server
 from wse_server.cli.output import write_line
+
+API_KEY = "WSE_BENCH_API_KEY"
+"""The variable with the key of the HTTP API, which is off without it: others see what is on command lines."""
 
 
 class _Options(TypedDict):
@@ -21,6 +25,7 @@ class _Options(TypedDict):
     rate_limit_refill: float
     client_subscriptions: bool
     client_publish: bool
+    api_key: str | None
 
 
 def _options(max_connections: int) -> _Options:
@@ -31,6 +36,7 @@ def _options(max_connections: int) -> _Options:
         "rate_limit_refill": 1e9,
         "client_subscriptions": True,
         "client_publish": True,
+        "api_key": os.environ.get(API_KEY),
     }
 
 

@@ -83,12 +83,17 @@ def _distribution(axes: Axes, durations: dict[str, Histogram]) -> None:
         axes.step(xs, ys, where="post", color=colour, label=name.replace("_", " "))
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(top=1.2)
+    most = max(sum(count for _, count in histogram) for histogram in durations.values())
+    axes.set_ylim(0.8 / most, 1.25)
     for share, label in _MARKS:
-        axes.axhline(1 - share, color="#bbbbbb", linewidth=0.7)
-        axes.annotate(
-            label, (1, 1 - share), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
-        )
+        if most * (1 - share) >= 1:
+            axes.axhline(1 - share, color="#bbbbbb", linewidth=0.7)
+            place = ("axes fraction", "data")
+            axes.annotate(label, (1.01, 1 - share), xycoords=place, va="center", fontsize=8)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.10g} %")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(lambda _value, _place: "")
     axes.set_xlabel("milliseconds")
     axes.set_ylabel("share that took longer")
     axes.grid(visible=True, which="major", axis="x", color="#eeeeee")

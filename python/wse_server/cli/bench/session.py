@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from wse_server import __version__
 from wse_server._native import LoadRun
 from wse_server.cli.bench.settings import Settings
-from wse_server.cli.bench.target import Target
+from wse_server.cli.bench.target import Target, sources
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.output import err
 
@@ -79,7 +79,7 @@ class Load:
             f"GET {address.socket_path} HTTP/1.1\r\nHost: {address.authority}\r\n"
             f"User-Agent: wse-bench/{__version__}\r\n",
             tokens=list(settings.tokens),
-            sources=list(settings.sources),
+            sources=sources(target, settings),
             concurrency=settings.concurrency,
             connect_timeout=settings.connect_timeout,
             # It would end with this process anyway; this is for one that hangs.

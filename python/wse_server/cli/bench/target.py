@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 import subprocess
 import sys
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 from wse_server.cli.address import Address, parse_address
-from wse_server.cli.bench import machine
+from wse_server.cli.bench import machine, own_server
 from wse_server.cli.bench.settings import Settings
 from wse_server.cli.errors import CliError, ExitCode
 from wse_server.cli.probe import unreachable
 
-__all__ = ["Target", "resolve", "target"]
+__all__ = ["Target", "check_ports", "resolve", "sources", "target"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,33 @@ class Target:
         return ipaddress.ip_address(self.ip).is_loopback
 
 
+PORTS_OF_AN_ADDRESS = 10_000
+"""Of about 28,000, for Linux looks through half of them first and is slow once these are taken."""
+
+
+def sources(target: Target, settings: Settings) -> list[str]:
+    """Where clients come from: what was asked for, or as many addresses of loopback as they need."""
+    if settings.sources or not target.local or ":" in target.ip or sys.platform != "linux":
+        return list(settings.sources)
+    count = -(-settings.clients // PORTS_OF_AN_ADDRESS)
+    return [f"127.0.0.{number}" for number in range(1, min(count, 250) + 1)] if count > 1 else []
+
+
+def check_ports(target: Target, settings: Settings) -> None:
+    """Finds out whether there are ports for so many connections.
+
+    Raises:
+        CliError: There are not, with exit code 2.
+    """
+    ports = machine.free_ports() * max(len(sources(target, settings)), 1)
+    if settings.clients > ports:
+        raise CliError(
+            f"{settings.clients:,} connections to one port come from as many ports, and there are {ports:,}",
+            hint="--source-addresses with several addresses of this machine",
+            code=ExitCode.USAGE,
+        )
+
+
 @contextlib.contextmanager
 def target(settings: Settings) -> Iterator[Target]:
     """Finds the server, or starts one and ends it with the context.
@@ -61,7 +89,7 @@ def target(settings: Settings) -> Iterator[Target]:
         pid = settings.pid or (machine.listener_pid(settings.address.port) if local else None)
         yield Target(settings.address, ip, False, pid)
         return
-    with _own_server("echo" if settings.mode == "echo" else "plain", settings.clients) as (port, pid):
+    with _own_server(settings) as (port, pid):
         yield Target(parse_address(f"ws://127.0.0.1:{port}/wse"), "127.0.0.1", True, pid)
 
 
@@ -85,10 +113,13 @@ def resolve(address: Address) -> str:
 
 
 @contextlib.contextmanager
-def _own_server(kind: str, clients: int) -> Iterator[tuple[int, int]]:
+def _own_server(settings: Settings) -> Iterator[tuple[int, int]]:
+    kind = "echo" if settings.mode == "echo" else "plain"
+    key = {} if settings.api_key is None else {own_server.API_KEY: settings.api_key}
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, "-m", "wse_server.cli.bench.own_server", kind, str(clients + 16)],
+            [sys.executable, "-m", "wse_server.cli.bench.own_server", kind, str(settings.clients + 16)],
+            env=os.environ | key,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
