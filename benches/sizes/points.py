@@ -31,6 +31,7 @@ class Scale:
         many: Connections up to which they are taken.
         fan: Subscribers of one topic, for the cost of a delivery.
         seconds: How long CPU is measured, of rows.
+        rate: Messages of a connection each second meanwhile; a short run has no time for one.
         rounds: How often, for half as long, the cost of a message is measured. The least counts: whoever else
             uses the machine only adds.
         warm_up_s: How long work goes on before that.
@@ -42,6 +43,7 @@ class Scale:
     many: int = 9000
     fan: int = 1000
     seconds: float = 8.0
+    rate: float = 1.0
     rounds: int = 4
     warm_up_s: float = 1.5
     settle_s: float = 0.5
@@ -49,7 +51,9 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(few=20, many=220, fan=20, seconds=0.3, rounds=1, warm_up_s=0.1, settle_s=0.05, per_server=40)
+SHORT = Scale(
+    few=20, many=220, fan=20, seconds=0.3, rate=20.0, rounds=1, warm_up_s=0.1, settle_s=0.05, per_server=40
+)
 
 
 @dataclass(frozen=True)

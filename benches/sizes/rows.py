@@ -76,7 +76,7 @@ class Row:
 
 def measured(bench: Bench, guide: Guide, connections: int, budget: int) -> Row:
     """A row whose connections are there."""
-    found = point(bench, connections, budget, min(1.0, MOST_MESSAGES_PER_S / connections))
+    found = point(bench, connections, budget, min(bench.scale.rate, MOST_MESSAGES_PER_S / connections))
     cores, how = _cores(found)
     return Row(
         guide,
