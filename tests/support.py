@@ -47,7 +47,8 @@ def free_port() -> int:
     servers do. Other systems refuse that, so there the port is let go at once.
     """
     probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    probe.bind((HOST, 0))
+    # On all addresses: a program may listen on all of them, and tests have hosts at 127.0.0.2 and beyond.
+    probe.bind(("", 0))
     port: int = probe.getsockname()[1]
     if sys.platform == "linux":
         # Not before: it would let the kernel choose a port that another test has reserved.

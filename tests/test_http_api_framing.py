@@ -318,7 +318,7 @@ def test_a_page_and_a_websocket_on_a_connection_of_the_api(api: Running, sock: s
     with socket.create_connection((HOST, api.port), timeout=PATIENCE) as other:
         other.sendall(publication() + plain("GET", "/ready"))
         assert read_one(other).status == 200
-        assert read_one(other).body == b"ready\n"
+        assert read_one(other).body == b'{"ready":true}'
         assert has_ended(other)
 
 

@@ -56,4 +56,7 @@ def wait_for_all(machine: Machine) -> Terminal:
     nodes = " ".join(f"127.0.0.{number}:5007" for number in (1, 2, 3))
     terminal = machine.terminal(f"until .venv-release/bin/wse health --ready {nodes}; do sleep 0.2; done")
     terminal.wait(30)
+    # HAProxy asks them once a second, and finds out a moment later.
+    public = "--url wss://localhost/wse --ca build/haproxy/ca.pem"
+    machine.terminal(f"until .venv-release/bin/wse pub {public} probe up; do sleep 0.1; done").wait(30)
     return terminal

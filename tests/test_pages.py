@@ -85,7 +85,7 @@ def test_docstrings_become_what_sphinx_reads(written: str, read: str) -> None:
 def test_signatures_have_the_types_of_the_stub(repository: Path) -> None:
     found = signatures.read(repository / "python/wse_server/_native.pyi")
     assert found["RustWSEServer.broadcast_all"] == ("(message: str | bytes)", "None")
-    assert found["Position"] == ("(epoch: str, offset: int)", None)
+    assert found["Position"] == ("(epoch: str, offset: int, copies: int | None=None)", None)
     assert found["rust_jwt_decode"][1] == "dict[str, Any] | None"
     # A property has none, and the options are a page of their own.
     assert not {"RustWSEServer", "RustWSEServer.port", "Position.epoch"} & found.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import signal
@@ -252,9 +251,6 @@ def test_memory_is_enough_for_what_may_wait() -> None:
 # ---- Their pods ----
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("wse_server.cli.plan") is None, reason="this wse has no command plan"
-)
 def test_a_pod_has_what_wse_plan_says_that_so_many_clients_need() -> None:
     plan = [sys.executable, "-m", "wse_server", "plan", "--json"]
     clients = str(limit("WSE_MAX_CONNECTIONS"))
