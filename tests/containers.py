@@ -26,6 +26,7 @@ from types import TracebackType
 from typing_extensions import override
 
 import netns
+from documents import ROOT
 from support import Program, wait_until
 
 NODE_USER = "10001:10001"
@@ -183,6 +184,13 @@ class Container(Program):
 
     def _mounts(self, mounts: Mapping[str, Path], tmpfs: Sequence[str]) -> list[str]:
         lines = [f"mount -t tmpfs -o mode=1777 tmpfs {self._root}{place}" for place in tmpfs]
+        # What is tested may itself lie in one of them, as a clone under /tmp does.
+        for needed in (ROOT, Path(sys.prefix)):
+            if any(needed.is_relative_to(place) for place in tmpfs):
+                place = shlex.quote(f"{self._root}{needed}")
+                lines.append(f"mkdir -p {place}")
+                lines.append(f"mount --bind {shlex.quote(str(needed))} {place}")
+                lines.append(f"mount -o remount,bind,ro {place}")
         for target, source in mounts.items():
             place = shlex.quote(f"{self._root}{target}")
             lines.append(f"mount --bind {shlex.quote(str(source))} {place}")
