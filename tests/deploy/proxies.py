@@ -248,7 +248,8 @@ class HaProxy(Proxy):
             sock.settimeout(PATIENCE)
             try:
                 sock.connect(f"{self.directory}/admin.sock")
-            except FileNotFoundError:
+            except (FileNotFoundError, ConnectionRefusedError):
+                # It is not there yet, or nobody listens there yet.
                 return []
             sock.sendall(b"show stat\n")
             answer = b""
