@@ -132,12 +132,13 @@ def test_a_client_that_changes_all_the_time_waits_for_those_who_hear_of_it(serve
         client_subscriptions=True,
         rate_limit_capacity=1e9,
         rate_limit_refill=1e9,
-        # More than the readers, which are threads of this program, differ in speed; less than is said.
-        max_outbound_queue_bytes=7_000_000,
+        max_outbound_queue_bytes=3_000_000,
     )
     with ExitStack() as stack:
         readers = [stack.enter_context(Client(running.port, receive_buffer=65536)) for _ in range(4)]
-        restless = stack.enter_context(Client(running.port))
+        # Like the others: with a buffer of megabytes it would be ahead of them, and who is slower than half
+        # of the subscribers of its shard is cut, as it should be.
+        restless = stack.enter_context(Client(running.port, receive_buffer=65536))
         for _, conn_id, _ in running.events.wait("connect", count=5):
             running.server.subscribe_connection(conn_id, ["room"])
         p = {"action": "subscribe", "topics": ["room"], "presence": {"n": -1}}
