@@ -79,7 +79,9 @@ class Api:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._lost(error, time.monotonic() - started, is_order=method != "GET") from None
+            raise self._lost(
+                error, time.monotonic() - started, is_order=path.startswith("/api/publish")
+            ) from None
         return self._good(response.status, response.getheader("Retry-After"), content)
 
     def _is_stale(self) -> bool:
@@ -126,8 +128,8 @@ class Api:
         place = self.address.http
         if status == 404 and not code:
             raise CliError(
-                f"{place}: there is no HTTP API",
-                hint="the server has no api_key, a proxy keeps /api/ to itself, or this is no WSE server",
+                f"{place} has no HTTP API",
+                hint="there is no HTTP API without api_key, or a proxy keeps it to itself, or it is no WSE",
                 code=ExitCode.REFUSED,
             )
         raise CliError(
@@ -151,7 +153,7 @@ class Api:
 
 def _hint(status: int, code: str, retry_after: str | None) -> str | None:
     if status == 401:
-        return "the key must be the server's option api_key; give it by --api-key-file or WSE_API_KEY"
+        return "it refuses the API key, which must be its api_key; give it by --api-key-file or WSE_API_KEY"
     if status == 403:
         return "a proxy in front keeps /api/ to itself"
     if code == "NOT_STORED":

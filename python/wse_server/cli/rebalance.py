@@ -77,16 +77,16 @@ def portions(too_many: Sequence[int], at_most: int) -> list[int]:
 @click.option("--dry-run", is_flag=True, help="Say who has too many, and move nobody.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one line of JSON.")
 @node_options
+@click.pass_context
 def rebalance(
+    context: click.Context,
+    /,
     urls: tuple[str, ...],
     rate: int,
     within: float,
     dry_run: bool,
     as_json: bool,
-    api_key: str | None,
-    api_key_file: str | None,
-    timeout: float,
-    ca: str | None,
+    **_how: object,
 ) -> int:
     """Moves clients until all nodes have their share.
 
@@ -96,7 +96,7 @@ def rebalance(
 
     Exits with 1 if that leads nowhere, 3 if a node can't be reached, 4 if it refuses the key.
     """
-    with reached(urls, read_options(api_key, api_key_file, timeout, ca)) as nodes:
+    with reached(urls, read_options(context)) as nodes:
         for node in nodes:
             node.check_key()
         counts = clients_of(nodes)

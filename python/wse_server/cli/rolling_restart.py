@@ -49,17 +49,17 @@ _FIELDS = ("url", "host", "port")
               help="Clients that are moved in a second, at most.")  # fmt: skip
 @click.option("--no-rebalance", is_flag=True, help="Leave clients where they are at the end.")
 @node_options
+@click.pass_context
 def rolling_restart(
+    context: click.Context,
+    /,
     urls: tuple[str, ...],
     command: str,
     settle: float,
     within_seconds: float,
     rate: int,
     no_rebalance: bool,
-    api_key: str | None,
-    api_key_file: str | None,
-    timeout: float,
-    ca: str | None,
+    **_how: object,
 ) -> int:
     """Restarts all nodes of a cluster, one after the other, then rebalances.
 
@@ -70,7 +70,7 @@ def rolling_restart(
     key.
     """
     words = _words(command)
-    with reached(urls, read_options(api_key, api_key_file, timeout, ca)) as nodes:
+    with reached(urls, read_options(context)) as nodes:
         for node in nodes:
             node.check_key()
         for node in nodes:
