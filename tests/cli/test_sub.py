@@ -253,7 +253,11 @@ def test_a_reader_that_stands_still_costs_little_memory(server_factory: Callable
                     open_server.server.broadcast("big", message)
                 health = open_server.server.health_snapshot()
                 sent.append(health["bytes_sent"])
-                return health["slow_clients"] == 1 and sent[-1] == sent[-2] and waiting_in(process.stdout) > 60_000
+                return (
+                    health["slow_clients"] == 1
+                    and sent[-1] == sent[-2]
+                    and waiting_in(process.stdout) > 60_000
+                )
 
             wait_until(it_stands_still, "nobody reads what it writes, and it reads no more")
             assert memory(process.pid) - before < 20 << 20
