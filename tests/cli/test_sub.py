@@ -248,7 +248,7 @@ def test_a_reader_that_stands_still_costs_little_memory(server_factory: Callable
             sent = [-1]
 
             def it_stands_still() -> bool:
-                """A megabyte more was published, and nothing of it went to the reader, whose backlog is dropped."""
+                """A megabyte more was published, and nothing of it went to the reader."""
                 for _ in range(100):
                     open_server.server.broadcast("big", message)
                 health = open_server.server.health_snapshot()
