@@ -240,10 +240,11 @@ impl World {
             incarnation: Incarnation(0),
             standing,
             leaving: false,
+            elder: false,
             session: (standing != Standing::Dead).then_some(Session(session)),
         };
         let members = vec![member(2 - node as u64, 1, Standing::Alive), member(3, 3, standing)];
-        let view = View { me: NodeId(node as u64 + 1), leaving: false, joining: false, members };
+        let view = View { me: NodeId(node as u64 + 1), leaving: false, joining: false, established: false, members };
         self.logs[node].handle_view(&view, self.now);
     }
 

@@ -133,6 +133,7 @@ fn frame(input: &mut Unstructured<'_>) -> Result<(Kind, Vec<u8>)> {
                 max_frame: 4096,
                 leaving: input.arbitrary()?,
                 joining: input.arbitrary()?,
+                established: input.arbitrary()?,
                 session: Session(input.arbitrary::<u8>()?.into()),
                 address: Some(address(input.arbitrary()?)),
             };
@@ -167,6 +168,7 @@ fn entry(input: &mut Unstructured<'_>) -> Result<Entry> {
         told: *input.choose(&[Told::Alive, Told::Suspect, Told::Gone])?,
         leaving: number % 3 == 0,
         joining: number % 5 == 0,
+        established: number % 7 == 0,
         silent_ms: input.arbitrary::<u16>()?.into(),
         address: input.arbitrary::<bool>()?.then(|| address(number / 8)),
     })

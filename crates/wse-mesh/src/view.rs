@@ -2,6 +2,13 @@
 
 use crate::ids::{Incarnation, NodeId, Session};
 
+/// How long an established node knows a newcomer before it ranks topics over it: until those who are linked here know it too. A home that had
+/// its topics' messages stored by one whom the others do not know would take them with it when it dies, since nobody would ask for them.
+#[must_use]
+pub const fn acquaint_ms(dead_after_ms: u64) -> u64 {
+    dead_after_ms / 4
+}
+
 /// What a node holds of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -24,6 +31,8 @@ pub struct Member {
     pub standing: Standing,
     /// It said DRAIN: it takes no new topics, but answers.
     pub leaving: bool,
+    /// It was established when it met this node: it ranks topics over it only [after a while](acquaint_ms).
+    pub elder: bool,
     /// The link to it, if one stands.
     pub session: Option<Session>,
 }
@@ -37,6 +46,8 @@ pub struct View {
     pub leaving: bool,
     /// Whether it may still be looking for its seeds: a node that has just started and hears nobody waits before it acts alone.
     pub joining: bool,
+    /// Whether it is one of a cluster, to whom whoever it meets now is a newcomer.
+    pub established: bool,
     /// The others, by id, dead ones included while they are remembered.
     pub members: Vec<Member>,
 }

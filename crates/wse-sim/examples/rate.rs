@@ -46,11 +46,12 @@ impl Nodes {
                     incarnation: Incarnation(0),
                     standing: if is_dead { Standing::Dead } else { Standing::Alive },
                     leaving: false,
+                    elder: false,
                     session: (!is_dead).then_some(Session((node.min(other) * 3 + node.max(other)) as u64)),
                 }
             };
             let members = (0..3).filter(|other| *other != node).map(member).collect();
-            let view = View { me: id(node), leaving: false, joining: false, members };
+            let view = View { me: id(node), leaving: false, joining: false, established: true, members };
             let begin = Instant::now();
             self.logs[node].handle_view(&view, self.now);
             self.spent[node] += begin.elapsed();

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use wse_mesh::ids::{Incarnation, NodeId, Session};
-use wse_mesh::view::{Member, Standing, View};
+use wse_mesh::view::{Member, Standing, View, acquaint_ms};
+
+use crate::world::DEAD_AFTER_MS;
+
+/// How old a node is that is nobody's newcomer.
+const ACQUAINT_MS: u64 = acquaint_ms(DEAD_AFTER_MS);
 
 /// What a node holds of another.
 #[derive(Clone, Debug)]
@@ -14,6 +19,10 @@ pub struct Known {
     pub standing: Standing,
     /// It said that it leaves.
     pub is_leaving: bool,
+    /// It said that it is one of a cluster.
+    pub is_established: bool,
+    /// It said so when it first met this node.
+    pub is_elder: Option<bool>,
     /// The link to it.
     pub session: Option<Session>,
     /// When it was heard last.
@@ -47,7 +56,7 @@ impl Members {
         &mut self,
         id: NodeId,
         place: usize,
-        is_leaving: bool,
+        (is_leaving, is_established): (bool, bool),
         session: Session,
         gossip: &[(NodeId, usize)],
         now_ms: u64,
@@ -57,8 +66,11 @@ impl Members {
             known.standing = Standing::Dead;
             known.session = None;
         }
+        let (standing, session) = (Standing::Alive, Some(session));
+        let before = self.known.get(&id).and_then(|known| known.is_elder);
+        let is_elder = before.or(Some(is_established));
         let known =
-            Known { place, standing: Standing::Alive, is_leaving, session: Some(session), heard_ms: now_ms };
+            Known { place, standing, is_leaving, is_established, is_elder, session, heard_ms: now_ms };
         self.known.insert(id, known);
         for &(other, place) in gossip {
             self.learn(other, place, now_ms);
@@ -71,7 +83,15 @@ impl Members {
         let newer = self.known.values().any(|known| known.place == place && known.session.is_some());
         if place != self.place && !self.known.contains_key(&other) && !newer {
             let standing = Standing::Suspect;
-            let known = Known { place, standing, is_leaving: false, session: None, heard_ms: now_ms };
+            let known = Known {
+                place,
+                standing,
+                is_leaving: false,
+                is_established: false,
+                is_elder: None,
+                session: None,
+                heard_ms: now_ms,
+            };
             self.known.insert(other, known);
         }
     }
@@ -110,6 +130,18 @@ impl Members {
         self.known.get(&id)?.session
     }
 
+    fn is_joining(&self, now_ms: u64) -> bool {
+        let is_linked = self.known.values().any(|known| known.session.is_some());
+        self.has_seeds && !is_linked && now_ms < self.born_ms + 5000
+    }
+
+    /// Whether it is one of a cluster.
+    #[must_use]
+    pub fn is_established(&self, now_ms: u64) -> bool {
+        let is_among = || self.known.values().any(|known| known.is_established && known.session.is_some());
+        !self.is_joining(now_ms) && (now_ms >= self.born_ms + ACQUAINT_MS || is_among())
+    }
+
     /// What the other machines go by.
     #[must_use]
     pub fn view(&self, now_ms: u64) -> View {
@@ -118,13 +150,14 @@ impl Members {
             incarnation: Incarnation(0),
             standing: known.standing,
             leaving: known.is_leaving,
+            elder: known.is_elder == Some(true),
             session: known.session,
         };
-        let is_linked = self.known.values().any(|known| known.session.is_some());
         View {
             me: self.me,
             leaving: self.is_leaving,
-            joining: self.has_seeds && !is_linked && now_ms < self.born_ms + 5000,
+            joining: self.is_joining(now_ms),
+            established: self.is_established(now_ms),
             members: self.known.iter().map(member).collect(),
         }
     }

@@ -26,7 +26,7 @@ use mesh::{Dial, Machine};
 
 const HEAL_MS: u64 = 64_000;
 const END_MS: u64 = 125_000;
-const DEAD_AFTER_MS: u64 = 8000;
+pub(crate) const DEAD_AFTER_MS: u64 = 8000;
 /// More at one moment is a machine that spins.
 const MOST_AT_ONCE: u32 = 200_000;
 

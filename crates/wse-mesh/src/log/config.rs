@@ -61,12 +61,6 @@ impl Config {
         (self.forget_ms / 2).min(60_000)
     }
 
-    /// How long a member is known before topics are ranked over it: until those who are linked here know it too. A home that had its topics'
-    /// messages stored by one whom the others do not know would take them with it when it dies, since nobody would ask for them.
-    pub(crate) fn acquaint_ms(&self) -> u64 {
-        self.dead_after_ms / 4
-    }
-
     pub(crate) fn checked(mut self) -> Self {
         self.replicas = self.replicas.min(MAX_REPLICAS);
         self.window = self.window.max(1);

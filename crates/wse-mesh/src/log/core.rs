@@ -13,7 +13,7 @@ use super::output::{Counters, Output, Payload};
 use super::rank::mix;
 use super::term::Term;
 use crate::ids::{NodeId, Session};
-use crate::view::Standing;
+use crate::view::{Standing, acquaint_ms};
 use crate::wire::Kind;
 
 /// Another node.
@@ -72,8 +72,10 @@ pub(crate) struct Core {
     pub(crate) outputs: VecDeque<Output>,
     no_topic: Arc<str>,
     rng: u64,
-    /// Whom this node met in its first moments others have known before.
-    acquainted_at: u64,
+    /// Whoever this node meets now is a newcomer.
+    established: bool,
+    /// When topics are ranked over this node itself.
+    ranked_from: u64,
     next_batch: u64,
     #[cfg(feature = "faults")]
     pub(crate) fault: Option<Fault>,
@@ -99,7 +101,8 @@ impl Core {
             outputs: VecDeque::new(),
             no_topic: "".into(),
             rng: seed,
-            acquainted_at: now + config.acquaint_ms(),
+            established: false,
+            ranked_from: 0,
             next_batch: 0,
             #[cfg(feature = "faults")]
             fault: None,
@@ -178,7 +181,7 @@ impl Core {
     }
 
     pub(crate) fn add_peer(&mut self, id: NodeId, standing: Standing) {
-        let wait = if self.now < self.acquainted_at { 0 } else { self.config.acquaint_ms() };
+        let wait = if self.established { self.acquaint_ms() } else { 0 };
         if let Err(at) = self.peers.binary_search_by_key(&id, |peer| peer.id) {
             let peer = Peer {
                 id,
@@ -195,6 +198,18 @@ impl Core {
         }
     }
 
+    fn acquaint_ms(&self) -> u64 {
+        acquaint_ms(self.config.dead_after_ms)
+    }
+
+    /// A newcomer goes by what those have as home who have met it now and do not rank topics over it yet.
+    pub(crate) fn set_established(&mut self, established: bool, has_elders: bool) {
+        if !self.established && self.ranked_from == 0 && has_elders {
+            self.ranked_from = self.now + self.acquaint_ms();
+        }
+        self.established = established;
+    }
+
     pub(crate) fn set_standing(&mut self, id: NodeId, standing: Standing, is_leaving: bool) {
         if let Some(peer) = self.peer_mut(id) {
             peer.standing = standing;
@@ -208,7 +223,7 @@ impl Core {
             peer.standing != Standing::Dead && !peer.is_leaving && peer.ranked_from <= self.now
         };
         let mut ranked: Vec<NodeId> = self.peers.iter().filter(stays).map(|peer| peer.id).collect();
-        if !self.leaving || ranked.is_empty() {
+        if (!self.leaving && self.ranked_from <= self.now) || ranked.is_empty() {
             ranked.push(self.me);
         }
         ranked.sort_unstable();
@@ -219,7 +234,8 @@ impl Core {
 
     /// When somebody is to be ranked over who is not yet.
     pub(crate) fn rank_again_at(&self) -> Option<u64> {
-        self.peers.iter().map(|peer| peer.ranked_from).filter(|from| *from > self.now).min()
+        let peers = self.peers.iter().map(|peer| peer.ranked_from);
+        peers.chain([self.ranked_from]).filter(|from| *from > self.now).min()
     }
 
     // What is said about one topic.

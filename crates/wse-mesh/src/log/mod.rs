@@ -161,6 +161,7 @@ impl Logs {
         changed |= view.joining != self.core.joining || view.leaving != self.core.leaving;
         self.core.joining = view.joining;
         self.core.leaving = view.leaving;
+        self.core.set_established(view.established, view.members.iter().any(|member| member.elder));
         let is_ranked_anew = self.core.rank_anew();
         self.rank_again_at = self.core.rank_again_at();
         changed |= is_ranked_anew;

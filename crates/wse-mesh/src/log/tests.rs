@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ids::{Incarnation, Session};
-use crate::view::{Member, Standing};
+use crate::view::{Member, Standing, acquaint_ms};
 use wse_core::history::Epoch;
 
 fn config() -> Config {
@@ -36,13 +36,14 @@ impl Pair {
         for node in 0..2 {
             let session = (standing == Standing::Alive).then_some(Session(7));
             let id = NodeId(2 - node as u64);
-            let member = Member { id, incarnation: Incarnation(0), standing, leaving: false, session };
+            let member =
+                Member { elder: false, id, incarnation: Incarnation(0), standing, leaving: false, session };
             self.view(node, vec![member], false);
         }
     }
 
     fn view(&mut self, node: usize, members: Vec<Member>, leaving: bool) {
-        let view = View { me: NodeId(node as u64 + 1), leaving, joining: false, members };
+        let view = View { me: NodeId(node as u64 + 1), leaving, joining: false, established: false, members };
         self.logs[node].handle_view(&view, self.now);
         self.settle();
     }
@@ -238,7 +239,14 @@ fn a_node_that_leaves_hands_its_topics_over_first() {
     let home = pair.home();
     let member = |node: usize, leaving: bool| {
         let (id, session) = (NodeId(node as u64 + 1), Some(Session(7)));
-        vec![Member { id, incarnation: Incarnation(0), standing: Standing::Alive, leaving, session }]
+        vec![Member {
+            id,
+            incarnation: Incarnation(0),
+            standing: Standing::Alive,
+            leaving,
+            elder: false,
+            session,
+        }]
     };
     pair.logs[home].leave(pair.now);
     pair.view(home, member(1 - home, false), true);
@@ -246,6 +254,56 @@ fn a_node_that_leaves_hands_its_topics_over_first() {
     pair.pass(4000);
     assert_eq!(pair.home(), 1 - home);
     assert!(pair.told[home].iter().any(|output| matches!(output, Output::Left)));
+}
+
+/// The other of a pair, as a node sees it that has met it now.
+fn other(node: usize, elder: bool) -> Vec<Member> {
+    let (id, session) = (NodeId(2 - node as u64), Some(Session(7)));
+    let (incarnation, standing) = (Incarnation(0), Standing::Alive);
+    vec![Member { id, incarnation, standing, leaving: false, elder, session }]
+}
+
+#[test]
+fn a_newcomer_goes_by_the_homes_of_those_who_have_met_it_until_they_rank_topics_over_it() {
+    let mut pair = Pair::new();
+    pair.now = 10_000;
+    let topics: Vec<String> = (0..40).map(|number| format!("topic-{number}")).collect();
+    let homes = |pair: &Pair, node: usize| {
+        let is_home =
+            |topic: &&String| pair.logs[node].inspect(topic).is_some_and(|state| state.home.is_some());
+        topics.iter().filter(is_home).count()
+    };
+    let as_one_of_a_cluster = |me: usize, members| View {
+        me: NodeId(me as u64 + 1),
+        leaving: false,
+        joining: false,
+        established: true,
+        members,
+    };
+    // Node 0 has been there for a while, with all topics; node 1 has just started.
+    pair.logs[0].handle_view(&as_one_of_a_cluster(0, Vec::new()), pair.now);
+    for topic in &topics {
+        pair.logs[0].publish(topic, b"one".as_slice().into(), None, pair.now).unwrap();
+        pair.settle();
+    }
+    assert_eq!(homes(&pair, 0), 40);
+    pair.logs[0].handle_view(&as_one_of_a_cluster(0, other(0, false)), pair.now);
+    pair.logs[1].handle_view(&as_one_of_a_cluster(1, other(1, true)), pair.now);
+    pair.settle();
+    for topic in &topics {
+        pair.logs[1].publish(topic, b"two".as_slice().into(), Some(1), pair.now).unwrap();
+        pair.logs[1].recover(topic, 1, None, pair.now);
+        pair.settle();
+    }
+    let told = |wanted: fn(&Output) -> bool| pair.told[1].iter().filter(|output| wanted(output)).count();
+    assert_eq!(told(|output| matches!(output, Output::Stored { .. })), 40, "nothing waits");
+    assert_eq!(told(|output| matches!(output, Output::Answer { confirmed: true, .. })), 40);
+    assert_eq!(homes(&pair, 1), 0);
+    pair.pass(acquaint_ms(config().dead_after_ms) - 1);
+    assert_eq!(homes(&pair, 1), 0);
+    pair.pass(2000);
+    assert_eq!(homes(&pair, 0) + homes(&pair, 1), 40);
+    assert!((5..=35).contains(&homes(&pair, 1)), "{} of 40 topics moved", homes(&pair, 1));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::output::{DialFailure, Level, Output};
 use super::record::{Death, Record, State};
 use super::{DIAL_MS, Members};
 use crate::ids::NodeId;
+use crate::view::acquaint_ms;
 use crate::wire::{Address, Kind};
 
 /// Dials at a time to addresses that the operator did not give.
@@ -127,16 +128,37 @@ impl Members {
         }
     }
 
+    /// Looks whether this node has joined, and is established, and tells all when it is.
+    pub(super) fn come_of_age(&mut self) {
+        let before = (self.joining.is_some(), self.established);
+        self.end_joining();
+        self.establish();
+        if before != (self.joining.is_some(), self.established) {
+            self.is_view_stale = true;
+            self.send_all(Kind::PeerAnnounce, &self.own_entry().encode(), None);
+        }
+    }
+
     /// A node stops to look for others before it acts when it is linked with one that does not look any more, and has heard of all whom that one
     /// knows, or when time is up.
-    pub(super) fn end_joining(&mut self) {
+    fn end_joining(&mut self) {
         let Some(joining) = self.joining.map(|joining| joining.at(self.now_ms)) else { return };
         let leads = |record: &Record| record.session.is_some() && record.has_joined && record.has_told;
         let is_led = self.records.values().any(leads);
         self.joining = (!is_led && joining.left_ms > 0).then_some(joining);
-        if self.joining.is_none() {
-            self.is_view_stale = true;
-            self.send_all(Kind::PeerAnnounce, &self.own_entry().encode(), None);
-        }
+    }
+
+    /// A node that looks for nobody any more is established when it is linked with one that is, or old enough itself: those who start
+    /// together are nobody's newcomers.
+    fn establish(&mut self) {
+        let is_among = || self.records.values().any(|record| record.session.is_some() && record.established);
+        let is_due = || self.established_at_ms().is_some_and(|at_ms| at_ms <= self.now_ms);
+        self.established |= self.joining.is_none() && (is_due() || is_among());
+    }
+
+    /// When a node is old enough for that, if it is not yet.
+    pub(super) fn established_at_ms(&self) -> Option<u64> {
+        let waits = !self.established && self.joining.is_none();
+        waits.then(|| self.started_ms + acquaint_ms(self.config.dead_after_ms))
     }
 }

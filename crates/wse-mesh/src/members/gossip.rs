@@ -48,8 +48,14 @@ impl Members {
 
     fn hear_of_itself(&mut self, entry: &Entry) {
         self.learn(entry.id, entry.incarnation, entry.leaving, entry.address.as_ref());
-        let record = self.records.get_mut(&entry.id).expect("a named link has a record");
-        record.has_joined |= !entry.joining;
+        self.hear_state(entry.id, entry.joining, entry.established);
+    }
+
+    /// A node says how far it is itself.
+    pub(super) fn hear_state(&mut self, id: NodeId, joining: bool, established: bool) {
+        let record = self.records.get_mut(&id).expect("a named link has a record");
+        record.has_joined |= !joining;
+        record.established |= established;
     }
 
     /// Who said SHUTDOWN is remembered even by those who never met it: an older list may still say that it lives.

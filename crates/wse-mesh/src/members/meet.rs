@@ -36,6 +36,7 @@ impl Members {
             max_frame: self.config.max_frame,
             leaving: self.leaving,
             joining: self.joining.is_some(),
+            established: self.established,
             session,
             address: self.address.clone(),
         };
@@ -75,6 +76,7 @@ impl Members {
             told: Told::Alive,
             leaving: self.leaving,
             joining: self.joining.is_some(),
+            established: self.established,
             silent_ms: 0,
             address: self.address.clone(),
         }
@@ -198,8 +200,9 @@ impl Members {
         let now_ms = self.now_ms;
         let record = self.records.entry(hello.id).or_insert_with(|| Record::new(hello.id, now_ms, now_ms));
         record.heard_ms = now_ms;
-        record.has_joined |= !hello.joining;
+        record.elder.get_or_insert(hello.established);
         self.is_view_stale = true;
+        self.hear_state(hello.id, hello.joining, hello.established);
         self.learn(hello.id, hello.incarnation, hello.leaving, hello.address.as_ref());
         if let Some(address) = &hello.address {
             self.came_with(hello.id, address);

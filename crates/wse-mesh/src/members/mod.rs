@@ -78,6 +78,9 @@ pub struct Members {
     notes: Notes,
     /// It is `joining`.
     joining: Option<Joining>,
+    /// It is one of a cluster.
+    established: bool,
+    started_ms: u64,
     /// When the next list is told, and to whom the last was.
     list_at_ms: u64,
     list_last: Option<NodeId>,
@@ -117,11 +120,13 @@ impl Members {
             book,
             notes: Notes::default(),
             joining: joining.then(|| Joining::new(now_ms)),
+            established: false,
+            started_ms: now_ms,
             list_at_ms: now_ms,
             list_last: None,
             wake_at_ms: now_ms,
             outputs: VecDeque::new(),
-            view: View { me: id, leaving: false, joining, members: Vec::new() },
+            view: View { me: id, leaving: false, joining, established: false, members: Vec::new() },
             is_view_stale: false,
         }
     }
@@ -324,7 +329,7 @@ impl Members {
         if self.is_shut {
             self.wake_at_ms = u64::MAX;
         } else {
-            self.end_joining();
+            self.come_of_age();
             let dial_at_ms = self.dial_due();
             // A time that has passed is now: lateness is measured by it.
             self.wake_at_ms = self.next_deadline_ms().min(dial_at_ms).max(self.now_ms);
@@ -334,6 +339,7 @@ impl Members {
                 me: self.id,
                 leaving: self.leaving,
                 joining: self.joining.is_some(),
+                established: self.established,
                 members: self.records.values().map(Record::member).collect(),
             };
             if view != self.view {

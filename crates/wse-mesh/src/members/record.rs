@@ -51,6 +51,10 @@ pub(super) struct Record {
     round_trip_8ths: Option<u64>,
     /// It no longer looks for others before it acts; that is never taken back.
     pub(super) has_joined: bool,
+    /// It is one of a cluster; that is never taken back.
+    pub(super) established: bool,
+    /// Whether it was that when it first greeted this node.
+    pub(super) elder: Option<bool>,
     /// It has told whom it knows.
     pub(super) has_told: bool,
     /// A link with it has counted in this life.
@@ -76,6 +80,8 @@ impl Record {
             session: None,
             round_trip_8ths: None,
             has_joined: false,
+            established: false,
+            elder: None,
             has_told: false,
             was_linked: false,
             told_suspect: false,
@@ -101,6 +107,7 @@ impl Record {
             incarnation: self.incarnation,
             standing: self.standing(),
             leaving: self.leaving,
+            elder: self.elder == Some(true),
             session: self.session,
         }
     }
@@ -119,6 +126,7 @@ impl Record {
             told,
             leaving: self.leaving,
             joining: false,
+            established: false,
             silent_ms: now_ms.saturating_sub(self.heard_ms),
             address: self.address.clone(),
         })

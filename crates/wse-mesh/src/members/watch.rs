@@ -139,7 +139,8 @@ impl Members {
         let has_listener = self.records.values().any(|record| record.session.is_some());
         let list = has_listener.then_some(self.list_at_ms);
         let joining = self.joining.map(Joining::deadline_ms);
-        links.chain(members).chain(list).chain(joining).min().unwrap_or(u64::MAX)
+        let established = self.established_at_ms();
+        links.chain(members).chain(list).chain(joining).chain(established).min().unwrap_or(u64::MAX)
     }
 
     /// A member is dead: its links go, and it is told if it said so itself.

@@ -2,7 +2,7 @@
 
 use super::address::Address;
 use super::bytes::{Malformed, Reader, put_bytes, put_number};
-use super::hello::{put_address, read_address, read_incarnation};
+use super::hello::{flags_of, put_address, read_address, read_incarnation};
 use crate::ids::{Incarnation, NodeId};
 
 /// A frame with a list of members is at most this long; more members come in several.
@@ -14,6 +14,7 @@ const LEAST_ENTRY: usize = 13;
 const STATE: u8 = 0x03;
 const LEAVING: u8 = 0x04;
 const JOINING: u8 = 0x08;
+const ESTABLISHED: u8 = 0x10;
 
 /// What the speaker has seen of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Entry {
     pub leaving: bool,
     /// It has met nobody yet who does not say so too. Nobody says this of another.
     pub joining: bool,
+    /// It is one of a cluster, to whom the speaker's listener is a newcomer. Nobody says this of another.
+    pub established: bool,
     /// How long ago the speaker heard it.
     pub silent_ms: u64,
     /// Where it listens, if that is known.
@@ -57,7 +60,8 @@ impl Entry {
             Told::Suspect => 1,
             Told::Gone => 2,
         };
-        out.push(state | if self.leaving { LEAVING } else { 0 } | if self.joining { JOINING } else { 0 });
+        let flags = [(self.leaving, LEAVING), (self.joining, JOINING), (self.established, ESTABLISHED)];
+        out.push(state | flags_of(&flags));
         put_number(&mut out, self.silent_ms);
         put_address(&mut out, self.address.as_ref());
         out
@@ -80,8 +84,16 @@ impl Entry {
         };
         let silent_ms = reader.number("silence")?;
         let address = read_address(&mut reader)?;
-        let (leaving, joining) = (flags & LEAVING != 0, flags & JOINING != 0);
-        Ok(Entry { id, incarnation, told, leaving, joining, silent_ms, address })
+        Ok(Entry {
+            id,
+            incarnation,
+            told,
+            leaving: flags & LEAVING != 0,
+            joining: flags & JOINING != 0,
+            established: flags & ESTABLISHED != 0,
+            silent_ms,
+            address,
+        })
     }
 }
 
@@ -156,6 +168,7 @@ mod tests {
                 told,
                 leaving,
                 joining: silent_ms % 2 == 1,
+                established: silent_ms % 4 > 1,
                 silent_ms,
                 address,
             },
@@ -200,6 +213,7 @@ mod tests {
             told: Told::Alive,
             leaving: false,
             joining: false,
+            established: false,
             silent_ms: 0,
             address: None,
         };

@@ -23,6 +23,7 @@ pub const HISTORY: u64 = 2;
 
 const LEAVING: u8 = 1;
 const JOINING: u8 = 2;
+const ESTABLISHED: u8 = 4;
 
 /// The versions of the protocol that a node speaks: all from `oldest` to `newest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct Hello {
     pub leaving: bool,
     /// It has met nobody yet who does not say so too.
     pub joining: bool,
+    /// It is one of a cluster, to whom this node is a newcomer.
+    pub established: bool,
     /// How it calls this link.
     pub session: Session,
     /// Where it listens, if it knows.
@@ -101,7 +104,11 @@ impl Hello {
         put_number(&mut out, self.incarnation.0.into());
         put_number(&mut out, self.capabilities);
         put_number(&mut out, self.max_frame as u64);
-        out.push(if self.leaving { LEAVING } else { 0 } | if self.joining { JOINING } else { 0 });
+        out.push(flags_of(&[
+            (self.leaving, LEAVING),
+            (self.joining, JOINING),
+            (self.established, ESTABLISHED),
+        ]));
         out.extend_from_slice(&self.session.0.to_le_bytes());
         put_address(&mut out, self.address.as_ref());
         out
@@ -140,10 +147,16 @@ impl Hello {
             max_frame,
             leaving: flags & LEAVING != 0,
             joining: flags & JOINING != 0,
+            established: flags & ESTABLISHED != 0,
             session: Session(reader.fixed64("session")?),
             address: read_address(&mut reader)?,
         }))
     }
+}
+
+/// The bits of what is true.
+pub(super) fn flags_of(told: &[(bool, u8)]) -> u8 {
+    told.iter().filter(|(is_so, _)| *is_so).fold(0, |flags, (_, bit)| flags | bit)
 }
 
 fn read_max_frame(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
@@ -222,8 +235,8 @@ pub(super) mod tests {
             LEAST_MAX_FRAME..=MAX_FRAME,
             any::<u64>(),
         );
-        (numbers, "[a-zä ]{0,20}", any::<(bool, bool)>(), address()).prop_map(
-            |(numbers, cluster, (leaving, joining), address)| {
+        (numbers, "[a-zä ]{0,20}", any::<(bool, bool, bool)>(), address()).prop_map(
+            |(numbers, cluster, (leaving, joining, established), address)| {
                 let (oldest, more, id, incarnation, capabilities, max_frame, session) = numbers;
                 Hello {
                     versions: Versions { oldest, newest: oldest + more },
@@ -234,6 +247,7 @@ pub(super) mod tests {
                     max_frame,
                     leaving,
                     joining,
+                    established,
                     session: Session(session),
                     address,
                 }

@@ -17,15 +17,16 @@ impl World {
         }
         self.next_session += 1;
         let session = Session(self.next_session);
+        let now = self.now;
         let told = [a, b].map(|place| {
             let node = self.nodes[place].as_ref().expect("just seen");
-            (node.id, place, node.members.is_leaving, node.members.gossip())
+            let members = &node.members;
+            (node.id, place, (members.is_leaving, members.is_established(now)), members.gossip())
         });
         self.note(|_| format!("## link {session:?} between {a} and {b}"));
-        let now = self.now;
-        for (me, (id, place, is_leaving, gossip)) in [(a, &told[1]), (b, &told[0])] {
+        for (me, (id, place, state, gossip)) in [(a, &told[1]), (b, &told[0])] {
             let node = self.nodes[me].as_mut().expect("just seen");
-            node.members.hello(*id, *place, *is_leaving, session, gossip, now);
+            node.members.hello(*id, *place, *state, session, gossip, now);
         }
         self.view(a);
         self.view(b);

@@ -2,6 +2,7 @@
 
 mod believed;
 mod bounds;
+mod established;
 mod joining;
 mod links;
 mod properties;
@@ -53,6 +54,7 @@ fn hello(id: NodeId, session: u64) -> Hello {
         max_frame: 1 << 16,
         leaving: false,
         joining: false,
+        established: false,
         session: Session(session),
         address: Some(address(&format!("10.1.0.1:{}", id.0 % 60_000 + 1))),
     }
@@ -66,6 +68,7 @@ fn entry(id: NodeId, told: Told, incarnation: u32) -> Entry {
         told,
         leaving: false,
         joining: false,
+        established: false,
         silent_ms: 0,
         address,
     }
