@@ -179,6 +179,56 @@ def test_one_reader_that_stops_in_the_middle_does_not_stop_the_others() -> None:
         assert node.call("get_connection_count") == 2
 
 
+@contextmanager
+def reading_slowly(client: Client) -> Iterator[None]:
+    """A thread that reads 200 KB a second, for as long as the block lasts or the connection does."""
+    stop = threading.Event()
+
+    def read() -> None:
+        client.socket.settimeout(PATIENCE)
+        while not stop.wait(0.05) and client.read_now(10_000):
+            pass
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("place", [0, 2], ids=["alone in its shard", "beside another"])
+def test_one_slow_reader_holds_nobody_up_whichever_shard_has_it(place: int) -> None:
+    """Connections go to the shards in turn. It reads all the time, and would do so for ten minutes."""
+    flood = Flood(1000)
+    cycles = 128 * MIB // flood.cycle_bytes
+    with ServerProcess(**QUIET, shards=2) as node, ExitStack() as stack:
+        names = ["quick-0", "quick-1"]
+        names.insert(place, "slow")
+        clients = {
+            name: stack.enter_context(
+                Client(node.port, name, receive_buffer=SMALL_BUFFER if name == "slow" else None)
+            )
+            for name in names
+        }
+        slow = clients.pop("slow")
+        if place == 0:
+            clients.popitem()[1].close()
+            node.wait("disconnect")
+        node.subscribe({client.name: ["t"] for client in [slow, *clients.values()]})
+        publishing = node.begin(publish, "t", flood.messages, cycles)
+
+        def all_is_there(client: Client, data: bytes) -> bool:
+            assert data, f"{client.name} was closed"
+            return flood.take(client, data) == cycles * flood.cycle_bytes
+
+        with reading_slowly(slow):
+            read_together(clients.values(), all_is_there, timeout=30)
+            publishing.result(PATIENCE)
+        assert node.do(health)["slow_consumer_drops"] == 1, "and it was too slow for good"
+
+
 # ---- Nobody reads ----
 
 

@@ -20,6 +20,7 @@ use crate::busiest::Busiest;
 use crate::cluster::Interests;
 use crate::squeeze::{Lane, Wire};
 use groups::Group;
+use held::Held;
 use names::Names;
 
 /// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
@@ -128,8 +129,7 @@ pub(crate) struct Audience {
     groups: Box<[Arc<Channel>]>,
     /// The state of the patterns for which this was last found to be true.
     state: AtomicU64,
-    /// A bit for each shard where most of the subscribers are far behind: publishers wait while one is set.
-    held: AtomicU64,
+    held: Held,
 }
 
 impl Audience {
@@ -145,7 +145,7 @@ impl Audience {
             channels,
             groups: groups.into(),
             state: AtomicU64::new(state),
-            held: AtomicU64::new(0),
+            held: Held::default(),
         })
     }
 
@@ -187,17 +187,6 @@ impl Audience {
         let id = |channel: &Arc<Channel>| channel.id;
         self.channels.iter().map(id).eq(channels.map(id))
             && self.groups.iter().map(id).eq(groups.iter().map(id))
-    }
-
-    pub(crate) fn is_held(&self) -> bool {
-        self.held.load(Relaxed) != 0
-    }
-
-    /// Says for one shard whether publishers are to wait; returns whether that is news.
-    pub(crate) fn hold(&self, shard: usize, held: bool) -> bool {
-        let bit = 1 << shard;
-        let before = if held { self.held.fetch_or(bit, Relaxed) } else { self.held.fetch_and(!bit, Relaxed) };
-        (before & bit != 0) != held
     }
 }
 
@@ -573,10 +562,12 @@ fn interest_in(channel: &Channel) -> Option<Interest<'_>> {
 }
 
 mod groups;
+mod held;
 mod names;
 mod walk;
 
 pub(crate) use groups::{MAX_GROUPS, Picks};
+pub(crate) use held::Share;
 pub(crate) use walk::{Listed, Smallest, Walk};
 
 #[cfg(test)]

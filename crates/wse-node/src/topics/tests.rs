@@ -1,6 +1,6 @@
 use super::*;
 
-fn filter(text: &str) -> Filter<'_> {
+pub(super) fn filter(text: &str) -> Filter<'_> {
     Filter::parse(text).unwrap()
 }
 
@@ -136,13 +136,4 @@ fn a_publisher_that_waited_finds_those_who_moved_meanwhile() {
     topics.unsubscribe(&whole, 0, Wire::Plain);
     assert_eq!(ids(&topics.renewed(&waited, "a.x").unwrap()), [part.id]);
     assert!(topics.renewed(&waited, "a.y").is_none());
-}
-
-#[test]
-fn a_hold_is_told_once() {
-    let topics = Topics::new(2);
-    topics.subscribe(filter("t"), None, 0, Wire::Plain);
-    let audience = topics.audience("t").unwrap();
-    assert!(audience.hold(1, true) && !audience.hold(1, true) && audience.is_held());
-    assert!(audience.hold(1, false) && !audience.hold(1, false) && !audience.is_held());
 }
