@@ -181,7 +181,7 @@ class Peer:
         self.socket.close()
 
     def hang_up(self) -> None:
-        """Ends without a goodbye, for which a client with messages that nobody reads would wait ten seconds."""
+        """Ends without a goodbye: with messages that nobody reads that would take ten seconds."""
         self.socket.close_timeout = 0
         self.socket.close()
 

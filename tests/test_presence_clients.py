@@ -159,8 +159,8 @@ def test_a_client_that_changes_all_the_time_waits_for_those_who_hear_of_it(serve
             numbers += shown(frames)
             return numbers[-1:] == [count - 1]
 
-        # In one thread, in turns: nobody reads faster than another, also where the processor is busy. Who is slower
-        # than most others is cut, as it should be.
+        # In one thread, in turns: nobody reads faster than another, also where the processor is busy. Who is
+        # slower than most others is cut, as it should be.
         read_together(heard, all_is_there, timeout=60)
         sending.join()
     assert set(map(tuple, heard.values())) == {tuple(range(count))}, "and everybody has heard of everything"
