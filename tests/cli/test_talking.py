@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import select
 import socket
+import socketserver
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from certificates import Authority
 from http_api import KEY
@@ -37,52 +39,45 @@ def call(name: str, url: str, *more: str) -> tuple[int, str]:
 
 
 @contextmanager
-def listening(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **options: object
-) -> Iterator[int]:
-    """A port with this behind it, in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    started, stopped = threading.Event(), asyncio.Event()
-    port = 0
-    open_: list[asyncio.StreamWriter] = []
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port whose connections are served by this, each in a thread, of which none is left in the end."""
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_.append(writer)
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await serve(reader, writer)
+    class Handler(socketserver.BaseRequestHandler):
+        @override
+        def handle(self) -> None:
+            self.request.settimeout(PATIENCE)
+            with suppress(OSError):
+                serve(self.request)
 
-    async def run() -> None:
-        nonlocal port
-        server = await asyncio.start_server(accept, HOST, 0, **options)  # type: ignore[arg-type]
-        port = server.sockets[0].getsockname()[1]
-        started.set()
-        await stopped.wait()
-        server.close()
-        for writer in open_:
-            writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in open_), return_exceptions=True)
-        # What they were doing ends by itself, now that nobody is there.
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(run())
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    assert started.wait(PATIENCE)
-    yield port
-    loop.call_soon_threadsafe(stopped.set)
-    thread.join(PATIENCE)
+    with socketserver.ThreadingTCPServer((HOST, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+def read_head(sock: socket.socket) -> None:
+    """Reads the head of a request."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = sock.recv(65536)
+        if not data:
+            return
+        head += data
+
+
+def copy_both_ways(front: ssl.SSLSocket, back: socket.socket) -> None:
+    """Copies what comes until either has no more. In one thread, since a TLS connection is not for two."""
+    while True:
+        ready = [front] if front.pending() else select.select([front, back], [], [])[0]
+        for source in ready:
+            data = source.recv(65536)
+            if not data:
+                return
+            (back if source is front else front).sendall(data)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +94,14 @@ def tls(server_factory: Callable[..., Running], authority: tuple[Path, ssl.SSLCo
     """A port with TLS in front of a server with everything."""
     running = server_factory(api_key=KEY, client_publish=True, client_subscriptions=True)
 
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_connection(HOST, running.port)
-        await asyncio.gather(copy(reader, forth), copy(back, writer))
-        await forth.wait_closed()
+    def forward(plain: socket.socket) -> None:
+        with (
+            authority[1].wrap_socket(plain, server_side=True) as front,
+            socket.create_connection((HOST, running.port), PATIENCE) as back,
+        ):
+            copy_both_ways(front, back)
 
-    with listening(forward, ssl=authority[1]) as port:
+    with listening(forward) as port:
         yield port
 
 
@@ -163,13 +160,11 @@ def test_a_file_of_authorities_that_is_none_is_a_mistake(name: str, tls: int, tm
     ],
 )
 def test_what_a_proxy_answers_is_told_in_one_line(name: str, status: int, code: int, said: str) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(
+    def answer(sock: socket.socket) -> None:
+        read_head(sock)
+        sock.sendall(
             f"HTTP/1.1 {status} Something\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".encode()
         )
-        await writer.drain()
-        writer.close()
 
     with listening(answer) as port:
         exited, told = call(name, f"http://{HOST}:{port}")
@@ -179,11 +174,7 @@ def test_what_a_proxy_answers_is_told_in_one_line(name: str, status: int, code: 
 
 
 def test_an_answer_that_is_lost_leaves_open_whether_it_was_published() -> None:
-    async def vanish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-
-    with listening(vanish) as port:
+    with listening(read_head) as port:
         code, told = call("pub over HTTP", f"http://{HOST}:{port}")
     assert code == 1
     assert "nobody knows whether the last messages were published" in told
