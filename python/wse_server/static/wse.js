@@ -226,7 +226,7 @@ export class WseClient {
   /** Sends what may be sent: within the server's rate, of which a fifth is left, and no faster than the socket takes it. */
   #pump() {
     clearTimeout(this.#pumpTimer);
-    while (this.state === "open" && this.#queue.length) {
+    while (this.state === "open" && this.#canSend() && this.#queue.length) {
       const { rate_limit_capacity: capacity, rate_limit_refill: refill } = this.#hello.limits;
       const refilled = this.#allowance + ((now() - this.#allowedAt) / 1000) * refill;
       this.#allowance = Math.min(Math.max(1, capacity * 0.8), refilled);
@@ -237,6 +237,11 @@ export class WseClient {
       this.#send(this.#queue.shift());
     }
   }
+
+  /** Not any more once the server has said goodbye, which `onclose` tells later. What waits then goes over the next connection. */
+  #canSend = () => this.#socket.readyState === WebSocket.OPEN;
+
+  #say = (message) => this.#canSend() && this.#socket.send(JSON.stringify(message));
 
   #send(entry) {
     const { cid } = entry;
@@ -375,7 +380,7 @@ export class WseClient {
 
   #areYouThere() {
     this.#askedAt ??= now();
-    this.#socket.send(JSON.stringify({ t: "ping", p: { timestamp: Date.now() } }));
+    this.#say({ t: "ping", p: { timestamp: Date.now() } });
   }
 
   /** Looks now and then whether the server is silent. It is asked first: a laptop that has slept has not listened. */
@@ -419,7 +424,7 @@ export class WseClient {
   #word(t, p) {
     if (t === "server_hello") this.#greeted(p);
     else if (t === "server_ready") this.userId = p.details.user_id ?? null;
-    else if (t === "ping") this.#socket.send('{"t":"pong"}');
+    else if (t === "ping") this.#say({ t: "pong" });
     else if (t === "gap") for (const subscription of this.#subscriptions) subscription.trackOf(p.topic)?.gap(p);
     else if (t === "reconnect") this.#advised = Math.max(0, p.retry_in_ms);
     else if (t === "token_expiring") this.#renewToken();
@@ -458,7 +463,7 @@ export class WseClient {
     if (typeof this.#options.token !== "function") return;
     try {
       const token = await this.#options.token();
-      if (socket === this.#socket) socket.send(JSON.stringify({ t: "auth_refresh", p: { token } }));
+      if (socket === this.#socket) this.#say({ t: "auth_refresh", p: { token } });
     } catch (error) {
       this.#trouble(new WseError("AUTH_FAILED", `no token: ${error?.message ?? error}`));
     }
