@@ -4,191 +4,21 @@
 //! the inbox of each shard that it names.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use wse_core::acl::Acl;
-use wse_core::keyed::Keyed;
 use wse_core::pattern_index::PatternIndex;
 use wse_core::topic::Filter;
 use wse_mesh::interest::Interest;
 
 use crate::busiest::Busiest;
 use crate::cluster::Interests;
-use crate::squeeze::{Lane, Wire};
-use groups::Group;
-use held::Held;
+use crate::squeeze::Wire;
 use names::Names;
-
-/// Something that connections subscribe to: one topic, one pattern, or everything that is sent to all.
-#[derive(Debug)]
-pub(crate) struct Channel {
-    /// Never used twice in a process.
-    pub(crate) id: u64,
-    /// The topic or pattern as given; empty for all connections.
-    pub(crate) name: Box<str>,
-    /// For a pattern of which its subscribers may hear only a part: the access list that says which. Whoever has an equal list is
-    /// in the same channel, and an audience has the channel only if the list allows the topic. So nothing is asked per message.
-    pub(crate) part: Option<Arc<Acl>>,
-    /// What makes it a queue group of its topic: one of its members gets each message.
-    pub(crate) group: Option<Group>,
-    /// Neither a pattern nor all connections.
-    pub(crate) is_topic: bool,
-    /// Messages published to it, and whether it is one of the busiest.
-    pub(crate) published: AtomicU64,
-    pub(crate) listed: AtomicBool,
-    /// A bit for each shard that has a subscriber.
-    shards: AtomicU64,
-    /// Subscribers of each shard.
-    counts: Box<[AtomicU32]>,
-    /// A bit for each lane in which a subscriber wants its messages, and how many want it.
-    lanes: AtomicU16,
-    lane_counts: OnceLock<Box<[AtomicU32; Lane::COUNT]>>,
-}
-
-impl Channel {
-    fn new(id: u64, name: &str, part: Option<Arc<Acl>>, shards: usize) -> Arc<Self> {
-        let counts = (0..shards).map(|_| AtomicU32::new(0)).collect();
-        Arc::new(Self {
-            id,
-            name: name.into(),
-            part,
-            group: None,
-            is_topic: !name.is_empty() && !name.contains(['*', '?']),
-            published: AtomicU64::new(0),
-            listed: AtomicBool::new(false),
-            shards: AtomicU64::new(0),
-            counts,
-            lanes: AtomicU16::new(0),
-            lane_counts: OnceLock::new(),
-        })
-    }
-
-    fn new_group(id: u64, topic: &str, name: &str, shards: usize) -> Arc<Self> {
-        let channel = Arc::into_inner(Self::new(id, topic, None, shards)).expect("nobody has it yet");
-        Arc::new(Self { group: Some(Group::new(name)), is_topic: false, ..channel })
-    }
-
-    /// Whether it is the queue group of this name.
-    pub(crate) fn is_group(&self, name: &str) -> bool {
-        self.group_name() == Some(name)
-    }
-
-    /// The name of the queue group, if it is one.
-    pub(crate) fn group_name(&self) -> Option<&str> {
-        self.group.as_ref().map(|group| &*group.name)
-    }
-
-    fn add(&self, shard: usize, wire: Wire) {
-        self.counts[shard].fetch_add(1, Relaxed);
-        self.shards.fetch_or(1 << shard, Relaxed);
-        if let Wire::Shared(lane) = wire {
-            let counts = self.lane_counts.get_or_init(Box::default);
-            counts[lane.index()].fetch_add(1, Relaxed);
-            self.lanes.fetch_or(lane.bit(), Relaxed);
-        }
-    }
-
-    fn remove(&self, shard: usize, wire: Wire) {
-        if let Wire::Shared(lane) = wire
-            && let Some(counts) = self.lane_counts.get()
-            && counts[lane.index()].fetch_sub(1, Relaxed) == 1
-        {
-            self.lanes.fetch_and(!lane.bit(), Relaxed);
-        }
-        if self.counts[shard].fetch_sub(1, Relaxed) == 1 {
-            self.shards.fetch_and(!(1 << shard), Relaxed);
-        }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.counts.iter().map(|count| count.load(Relaxed) as usize).sum()
-    }
-}
-
-/// A shared channel among those of one connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscription(pub(crate) Arc<Channel>);
-
-impl Keyed for Subscription {
-    fn key(&self) -> u64 {
-        self.0.id
-    }
-}
-
-/// All who are to receive a message of one topic: its own channel and the patterns that mean it.
-#[derive(Debug)]
-pub(crate) struct Audience {
-    /// Empty for all connections.
-    topic: Arc<str>,
-    channels: Box<[Arc<Channel>]>,
-    /// The queue groups of the topic: one member of each gets a message.
-    groups: Box<[Arc<Channel>]>,
-    /// The state of the patterns for which this was last found to be true.
-    state: AtomicU64,
-    held: Held,
-}
-
-impl Audience {
-    fn new(
-        topic: &str,
-        channels: impl IntoIterator<Item = Arc<Channel>>,
-        groups: &[Arc<Channel>],
-        state: u64,
-    ) -> Arc<Self> {
-        let channels = channels.into_iter().collect();
-        Arc::new(Self {
-            topic: topic.into(),
-            channels,
-            groups: groups.into(),
-            state: AtomicU64::new(state),
-            held: Held::default(),
-        })
-    }
-
-    /// The topic; `None` for all connections.
-    pub(crate) fn topic(&self) -> Option<&Arc<str>> {
-        (!self.topic.is_empty()).then_some(&self.topic)
-    }
-
-    /// The channel of those who are subscribed to the topic by its name.
-    pub(crate) fn own_channel(&self) -> Option<u64> {
-        self.channels.first().filter(|channel| channel.is_topic).map(|channel| channel.id)
-    }
-
-    pub(crate) fn channels(&self) -> &[Arc<Channel>] {
-        &self.channels
-    }
-
-    /// A bit for each shard with a receiver.
-    #[inline]
-    pub(crate) fn shards(&self) -> u64 {
-        self.channels.iter().fold(0, |bits, channel| bits | channel.shards.load(Relaxed))
-    }
-
-    /// A bit for each lane in which a receiver wants its messages. One that is missing or too many harms nobody: any client takes
-    /// messages that are not compressed, and its shard packs what was not packed for it.
-    #[inline]
-    pub(crate) fn lanes(&self) -> u16 {
-        self.channels.iter().fold(0, |bits, channel| bits | channel.lanes.load(Relaxed))
-    }
-
-    /// Nobody is to receive anything.
-    fn is_empty(&self) -> bool {
-        self.channels.is_empty() && self.groups.is_empty()
-    }
-
-    /// Whether it has the topic's own channel, if there is one, those of these patterns, and these groups.
-    fn is_of(&self, own: Option<&Arc<Channel>>, patterns: &[&Arc<Channel>], groups: &[Arc<Channel>]) -> bool {
-        let channels = own.into_iter().chain(patterns.iter().copied());
-        let id = |channel: &Arc<Channel>| channel.id;
-        self.channels.iter().map(id).eq(channels.map(id))
-            && self.groups.iter().map(id).eq(groups.iter().map(id))
-    }
-}
 
 /// The topics of one node.
 #[derive(Debug)]
@@ -561,11 +391,15 @@ fn interest_in(channel: &Channel) -> Option<Interest<'_>> {
     }
 }
 
+mod audience;
+mod channel;
 mod groups;
 mod held;
 mod names;
 mod walk;
 
+pub(crate) use audience::Audience;
+pub(crate) use channel::{Channel, Subscription};
 pub(crate) use groups::{MAX_GROUPS, Picks};
 pub(crate) use held::Share;
 pub(crate) use walk::{Listed, Smallest, Walk};
