@@ -6,8 +6,9 @@ python3 benches/hop.py --only flood    some of: flood, latency, idle, history, s
 Two cores are needed: the publisher's node and the clients on one, the node with the subscribers on the other.
 With history there are three nodes, the home of the topic is not the publisher's, and one replica holds what
 is delivered. failover: one of three nodes is killed, stopped or frozen while another stores messages in a
-dozen topics. back: a thousand clients go on from a position at a node that has nothing of the topic.
-topics: five nodes with 100,000 topics each, what that costs and how soon a sixth knows all.
+dozen topics, or has been killed and stores them itself when it is back. back: a thousand clients go on from a
+position at a node that has nothing of the topic. topics: five nodes with 100,000 topics each, what that costs
+and how soon a sixth knows all.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Node(Child):
     """A node in a process of its own, on one core."""
 
     def __init__(self, python: str, cpu: int, role: str, *rest: str) -> None:
-        self.port = proc.free_port()
+        self.port, self.rest = proc.free_port(), rest
         # What runs from a script's directory finds its modules first: an installed build is what is measured.
         super().__init__([python, "-P", str(NODE), role, str(self.port), *rest], cpu)
 
@@ -83,20 +84,28 @@ def pair(python: str, rate: float, *, hop: bool) -> Iterator[tuple[Node, Node]]:
 
 
 @contextmanager
+def history() -> Iterator[None]:
+    """Nodes that are started in the block keep histories."""
+    os.environ["NODE_HISTORY"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["NODE_HISTORY"]
+
+
+@contextmanager
 def several(python: str, role: str, argument: float, count: int = 3) -> Iterator[list[Node]]:
     """A publisher and nodes that listen, with histories."""
     ports = [proc.free_port() for _ in range(count)]
     addresses = [f"127.0.0.1:{port}" for port in ports]
-    os.environ["NODE_HISTORY"] = "1"
     with ExitStack() as stack:
-        publisher = Node(python, PUBLISHER_CPU, role, str(ports[0]), *addresses[1:], str(argument))
-        nodes = [publisher]
-        for at in range(1, count):
-            others = [address for address in addresses if address != addresses[at]]
-            nodes.append(Node(python, SUBSCRIBERS_CPU, "listen", str(ports[at]), *others))
-        for node in nodes:
-            stack.enter_context(node)
-        del os.environ["NODE_HISTORY"]
+        with history():
+            publisher = Node(python, PUBLISHER_CPU, role, str(ports[0]), *addresses[1:], str(argument))
+            nodes = [stack.enter_context(publisher)]
+            for at in range(1, count):
+                others = [address for address in addresses if address != addresses[at]]
+                node = Node(python, SUBSCRIBERS_CPU, "listen", str(ports[at]), *others)
+                nodes.append(stack.enter_context(node))
         for word in ("ready", "meets"):
             for node in nodes:
                 node.expect(word)
@@ -202,7 +211,19 @@ class Bench:
                 row[how] = pairs(publisher.line(seconds + 90))["worst_ms"]
                 if how == "frozen":
                     goes.process.send_signal(signal.SIGCONT)
+        row["returned"] = self.returned(4.0)
         return row
+
+    def returned(self, seconds: float) -> float:
+        """The same of messages at a node that was killed and has come back."""
+        with several(self.python, "watch", 0) as (_, _, goes):
+            goes.process.kill()
+            goes.process.wait()
+            with history(), Node(self.python, SUBSCRIBERS_CPU, "watch", *goes.rest, str(seconds)) as again:
+                for word in ("ready", "meets"):
+                    again.expect(word)
+                again.go()
+                return pairs(again.line(seconds + 90))["worst_ms"]
 
     def back(self) -> dict[str, float]:
         """Milliseconds until a thousand clients have what they missed of a topic new to their node."""
