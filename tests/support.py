@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +86,28 @@ def wait_until(probe: Callable[[], T], what: str, timeout: float = PATIENCE) -> 
         if time.monotonic() >= deadline:
             raise AssertionError(f"{what}: not within {timeout} s (last answer: {answer!r})")
         pause.wait(0.005)
+
+
+@contextmanager
+def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs `work` in a thread for as long as the block lasts, then sets its event; raises what it raised."""
+    stop, raised = threading.Event(), list[BaseException]()
+
+    def guarded() -> None:
+        try:
+            work(stop)
+        except BaseException as error:  # noqa: BLE001 - raised below, where the test sees it
+            raised.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if raised:
+        raise raised[0]
 
 
 def run(scenario: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:

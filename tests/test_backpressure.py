@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from server_process import Host, ServerProcess, health, publish
 from sockets import CLOSE, PING, PONG, RESET, TEXT, Client, Frame, client_frame, read_together, server_frame
-from support import PATIENCE, wait_until
+from support import PATIENCE, in_thread, wait_until
 from wse_server import CloseCode
 
 MIB = 1 << 20
@@ -179,23 +179,15 @@ def test_one_reader_that_stops_in_the_middle_does_not_stop_the_others() -> None:
         assert node.call("get_connection_count") == 2
 
 
-@contextmanager
-def reading_slowly(client: Client) -> Iterator[None]:
+def reading_slowly(client: Client) -> AbstractContextManager[None]:
     """A thread that reads 200 KB a second, for as long as the block lasts or the connection does."""
-    stop = threading.Event()
 
-    def read() -> None:
+    def read(stop: threading.Event) -> None:
         client.socket.settimeout(PATIENCE)
         while not stop.wait(0.05) and client.read_now(10_000):
             pass
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return in_thread(read)
 
 
 @pytest.mark.parametrize("place", [0, 2], ids=["alone in its shard", "beside another"])

@@ -11,8 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from client.conftest import Factory
 from client.oracle import Oracle
 from client.proxy import Proxy
 from nodes import FAST, mesh
-from support import Running, run, start_server
+from support import Running, in_thread, run, start_server
 from wse_client import (
     Client,
     Connected,
@@ -73,22 +72,14 @@ class Publisher:
         if self._count % 50 < 3:
             self.publish(running, "quiet")
 
-    @contextmanager
-    def running(self, running: Running) -> Iterator[None]:
+    def running(self, running: Running) -> AbstractContextManager[None]:
         """Publishes in a thread for as long as the block lasts."""
-        stop = threading.Event()
 
-        def work() -> None:
+        def work(stop: threading.Event) -> None:
             while not stop.wait(0.004):
                 self.some(running)
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return in_thread(work)
 
     async def end(self, running: Running, reading: list[asyncio.Task[None]]) -> None:
         """Publishes last messages until all have read one: the first may be among those that a gap tells."""

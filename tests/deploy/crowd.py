@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +18,7 @@ from deploy.nodes import Node
 from deploy.one_node import token
 from deploy.proxies import Proxy
 from http_api import Worker
+from support import in_thread
 from wire import Answer
 from wse_client import Client, Disconnected, Gap, Subscription
 
@@ -49,14 +50,11 @@ class Publisher:
         self._turn = itertools.cycle(nodes)
         self._numbers = itertools.count()
         self._worker: Worker | None = None
-        self._error: BaseException | None = None
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Publishes in a thread for as long as the block lasts, then the last message of each topic."""
-        stop = threading.Event()
 
-        def work() -> None:
+        def work(stop: threading.Event) -> None:
             try:
                 for topic in itertools.cycle(TOPICS):
                     if stop.wait(PACE):
@@ -64,20 +62,10 @@ class Publisher:
                     self._publish(topic, "n")
                 for topic in TOPICS:
                     self._publish(topic, END)
-            except BaseException as error:  # noqa: BLE001 - raised where the test sees it
-                self._error = error
             finally:
                 self._move()
 
-        thread = threading.Thread(target=work, name="publisher")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-        if self._error is not None:
-            raise self._error
+        return in_thread(work)
 
     def _publish(self, topic: str, kind: str) -> None:
         number = next(self._numbers)
