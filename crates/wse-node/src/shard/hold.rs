@@ -62,11 +62,11 @@ impl Standing {
         (self.far_behind + elsewhere.far_behind) * 2 > self.receivers + elsewhere.receivers
     }
 
-    /// Whether publishers must wait for this shard's receivers. `most` are far behind; `limit` is what one client may be behind.
+    /// Whether publishers must wait for this shard's receivers. `most`: those of this shard are among most of all who are far behind; `limit`
+    /// is what one client may be behind.
     fn must_hold(&self, most: bool, now_ms: u64, at_least_until_ms: u64, limit: usize) -> bool {
         let moves = now_ms.saturating_sub(self.wrote_ms) < MOVING_MS;
-        let is_strained = self.far_behind > 0 && (most || self.worst_moving > limit / 2);
-        (most && moves && self.far_behind > 0) || (is_strained && now_ms < at_least_until_ms)
+        (most && moves) || ((most || self.worst_moving > limit / 2) && now_ms < at_least_until_ms)
     }
 }
 
@@ -146,7 +146,7 @@ impl Shard {
         standing
     }
 
-    /// Tells the other shards how this one's receivers stand; returns whether most of all are far behind.
+    /// Tells the other shards how this one's receivers stand; returns whether most of all are far behind, and some of this shard among them.
     fn compare(&self, audience: &Audience, standing: Standing) -> bool {
         let index = usize::from(self.index);
         audience.say(index, Some(standing.share()));
